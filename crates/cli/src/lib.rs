@@ -1,0 +1,1 @@
+//! What every Pactum program shares: runtime, stop signal, logging, progress and exit codes.

@@ -1,0 +1,1 @@
+//! SparseLoCo pseudo-gradient compression: chunked top-k, quantisation, error feedback, payload codec, bit-exact aggregation.

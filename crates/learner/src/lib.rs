@@ -1,0 +1,1 @@
+//! Inner steps, pseudo-gradient, compression and the outer step over one flat parameter vector.

@@ -1,0 +1,1 @@
+//! What a miner and a validator do in one window, as straight-line code over ports.

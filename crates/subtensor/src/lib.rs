@@ -1,0 +1,1 @@
+//! JSON-RPC client for the chain of a training run.

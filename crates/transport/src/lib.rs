@@ -1,0 +1,1 @@
+//! Identity-bound QUIC endpoint that delivers messages and serves content-addressed blobs.

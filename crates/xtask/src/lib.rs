@@ -1,0 +1,1 @@
+//! House rules as tests: `cargo test -p xtask`.
