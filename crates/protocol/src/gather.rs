@@ -12,7 +12,7 @@ mod tests;
 pub struct Want {
     /// Its digest.
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The most bytes that it may have. The digest alone decides whether it is the right blob.
     pub bytes: u64,
     /// Who may have it.
     pub sources: Vec<Uid>,
@@ -304,7 +304,7 @@ impl Job {
     }
 
     fn fits(&self, bytes: &[u8]) -> bool {
-        u64::try_from(bytes.len()).is_ok_and(|len| len == self.bytes) && Digest::of(bytes) == self.digest
+        u64::try_from(bytes.len()).is_ok_and(|len| len <= self.bytes) && Digest::of(bytes) == self.digest
     }
 
     /// Never asks `uid` for this blob again.
