@@ -176,3 +176,41 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
 fn nibble(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_written_and_read_as_hexadecimal() {
+        let digest = Digest::of(b"");
+        let text = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262";
+        assert_eq!(digest.to_string(), text);
+        assert_eq!(text.parse(), Ok(digest));
+        assert_eq!(text.to_uppercase().parse(), Ok(digest));
+        assert_eq!(digest.short(), "af1349b9");
+        for wrong in ["", "af", &text[1..], &text.replace('a', "g"), &text.replace('a', "ä")] {
+            assert_eq!(wrong.parse::<Digest>(), Err(HexError { expected: 64 }), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn derived_digests_depend_on_context_and_cuts() {
+        let all = [
+            Digest::derive("a", &[b"xy"]),
+            Digest::derive("b", &[b"xy"]),
+            Digest::derive("a", &[b"x", b"y"]),
+            Digest::derive("a", &[b"", b"xy"]),
+            Digest::of(b"xy"),
+        ];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn identifiers_survive_json() {
+        let json = serde_json::to_string(&(Uid(3), Digest::ZERO)).unwrap();
+        assert_eq!(json, format!("[3,\"{}\"]", "0".repeat(64)));
+        assert_eq!(serde_json::from_str::<(Uid, Digest)>(&json).unwrap(), (Uid(3), Digest::ZERO));
+    }
+}

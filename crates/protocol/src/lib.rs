@@ -14,7 +14,10 @@ mod wire;
 
 mod eligibility;
 mod gather;
+
 mod metagraph;
+#[cfg(test)]
+mod toy;
 mod verdict;
 
 pub use eligibility::{

@@ -63,3 +63,62 @@ impl Schedule {
         to.0.saturating_sub(from.0).saturating_mul(self.0.block_millis)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Hparams;
+
+    fn time() -> Time {
+        Time { start: BlockNumber(5), ..Hparams::preset("tiny").unwrap().time }
+    }
+
+    #[test]
+    fn windows_begin_at_the_start_block() {
+        let schedule = Schedule::new(&time());
+        let at = |block| schedule.window_at(BlockNumber(block));
+        assert_eq!([at(4), at(5), at(18), at(19)], [None, Some(Window(0)), Some(Window(0)), Some(Window(1))]);
+    }
+
+    #[test]
+    fn deadlines_are_offsets() {
+        let plan = Schedule::new(&time()).plan(Window(2));
+        let blocks = [plan.first, plan.submit_by, plan.attest_by, plan.gather_by, plan.end].map(|block| block.0);
+        assert_eq!(blocks, [33, 41, 44, 46, 47]);
+    }
+
+    #[test]
+    fn time_passes_in_blocks() {
+        let schedule = Schedule::new(&time());
+        assert_eq!(schedule.millis_between(BlockNumber(3), BlockNumber(5)), 1000);
+        assert_eq!(schedule.millis_between(BlockNumber(5), BlockNumber(3)), 0);
+    }
+
+    #[test]
+    fn times_that_were_never_validated_do_no_harm() {
+        let schedule = Schedule::new(&Time { window_blocks: 0, ..time() });
+        assert_eq!(schedule.window_at(BlockNumber(9)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_block_lies_in_its_windows_plan(block in any::<u64>()) {
+            let schedule = Schedule::new(&time());
+            if let Some(window) = schedule.window_at(BlockNumber(block)) {
+                let plan = schedule.plan(window);
+                prop_assert!(plan.first.0 <= block && (block < plan.end.0 || plan.end.0 == u64::MAX));
+            } else {
+                prop_assert!(block < 5);
+            }
+        }
+
+        #[test]
+        fn plans_join_and_never_panic(window in any::<u64>()) {
+            let schedule = Schedule::new(&time());
+            let (plan, next) = (schedule.plan(Window(window)), schedule.plan(Window(window).next()));
+            prop_assert_eq!(plan.end.min(next.first), plan.end);
+        }
+    }
+}
