@@ -1,1 +1,25 @@
-//! Text to token shards with digests, and the training samples that a public seed assigns to each peer.
+#![doc = include_str!("../README.md")]
+
+mod tokenizer;
+
+mod prepare;
+mod registry;
+mod source;
+mod text;
+
+mod index;
+mod shard;
+
+mod dataset;
+
+mod assignment;
+mod shuffle;
+
+pub use assignment::{Assignment, AssignmentError, draw_samples};
+pub use dataset::{Dataset, OpenError, SampleError};
+pub use index::{DatasetIndex, INDEX_VERSION, ShardEntry, SourceSummary, TokenizerEntry};
+pub use prepare::{Phase, PrepareError, PrepareOptions, Prepared, Progress, prepare};
+pub use registry::{REGISTRY_BYTES, RegistryError, registry_corpus, registry_corpus_in};
+pub use shuffle::Shuffle;
+pub use source::{SkipReason, Skipped};
+pub use tokenizer::{EncodeError, FileTokenizer, Tokenizer, TokenizerError};
