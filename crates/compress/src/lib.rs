@@ -1,1 +1,49 @@
-//! SparseLoCo pseudo-gradient compression: chunked top-k, quantisation, error feedback, payload codec, bit-exact aggregation.
+#![doc = include_str!("../README.md")]
+//!
+//! # Map of the crate
+//!
+//! - [`Layout`]: how parameter tensors are cut into chunks.
+//! - [`Settings`], [`Quantiser`], [`Coder`]: how much is kept of a chunk and how it is written.
+//! - [`Compressor`]: error feedback in, payload bytes out.
+//! - [`decode`], [`SparseUpdate`]: payload bytes in, checked coordinates out.
+//! - [`outer_step`]: many updates in, one bit-exact step of the parameters out.
+//!
+//! # Formulas
+//!
+//! With error feedback `E`, parameters before and after the inner steps, and decay `beta` (SparseLoCo, arXiv
+//! 2508.15706; the selection is DeMo's, arXiv 2411.19870, without the cosine transform):
+//!
+//! ```text
+//! E'       = beta * E + (before - after)
+//! payload  = encode(quantise(top_k(E')))        per chunk
+//! E        = E' - decode(payload)
+//! G        = sum over peers of c_p * w_p * v_p, divided by the weights;  c_p = min(1, median / norm_p)
+//! theta    = theta - rate * G
+//! ```
+//!
+//! # Numbers that cannot be used
+//!
+//! A coordinate of `E'` that is not finite or exceeds [`LARGEST`] in absolute value is never selected. It is set to
+//! zero in the feedback and counted in [`CompressReport::rejected`], so that one bad inner step costs no panic and
+//! does not stay in the feedback for ever.
+
+mod bits;
+mod codec;
+mod compress;
+#[cfg(test)]
+mod laws;
+mod layout;
+mod outer;
+mod quantise;
+mod scale;
+mod select;
+mod settings;
+mod update;
+
+pub use codec::{CodecError, Limits, decode, read_settings};
+pub use compress::{CompressReport, Compressor};
+pub use layout::{Grid, Layout, LayoutError, TensorLayout};
+pub use outer::{Mean, OuterReport, Weighted, outer_step};
+pub use scale::LARGEST;
+pub use settings::{Coder, Quantiser, Settings, SettingsError, payload_bytes_max};
+pub use update::SparseUpdate;

@@ -1,0 +1,185 @@
+//! The payload: header, table of section lengths, sections.
+//!
+//! `docs/payload.md` specifies the format. All numbers are little-endian.
+
+mod fixed;
+
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::compress::Part;
+use crate::layout::{Layout, Section};
+use crate::scale::{CODE_MAX, value_of};
+use crate::settings::{Coder, Quantiser, Settings, payload_bytes_max};
+use crate::update::{SectionData, SparseUpdate};
+
+/// Version of the payload format that this crate writes and reads.
+const VERSION: u8 = 1;
+/// Version, coder, quantiser, zero, `top_k` (4 bytes), the first bytes of the layout's digest.
+pub(crate) const HEADER_BYTES: usize = 32;
+const DIGEST_BYTES: usize = 24;
+/// Bytes of one entry of the table of section lengths.
+pub(crate) const TABLE_BYTES: usize = 4;
+
+/// Why bytes are not a payload for a layout. The sender is at fault, whichever it is.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The bytes end inside the header or the table.
+    #[error("payload of {0} bytes is too short for its header")]
+    Truncated(usize),
+    /// Longer than any payload of this layout and these settings.
+    #[error("payload of {bytes} bytes is longer than the {max} that the layout allows")]
+    TooLong {
+        /// Length found.
+        bytes: usize,
+        /// Longest length allowed.
+        max: usize,
+    },
+    /// A version that this crate does not read.
+    #[error("payload version {0} is not known, version {VERSION} is")]
+    Version(u8),
+    /// Made for other tensors or another cut.
+    #[error("payload was made for another layout")]
+    Layout,
+    /// Another `top_k`, quantiser or coder than the limits ask for.
+    #[error("payload was made with other settings than the limits ask for")]
+    Settings,
+    /// The section lengths do not add up to the payload's.
+    #[error("section lengths do not add up to the payload's length")]
+    Sections,
+    /// The section ends too early or has bytes or bits left over.
+    #[error("section of tensor {tensor} does not end where its content does")]
+    SectionEnd {
+        /// Tensor of the section.
+        tensor: usize,
+    },
+    /// More values in a chunk than `top_k` allows.
+    #[error("chunk of tensor {tensor} has too many values")]
+    Count {
+        /// Tensor of the chunk.
+        tensor: usize,
+    },
+    /// Indices not strictly ascending inside their chunk.
+    #[error("chunk of tensor {tensor} has an index out of range or out of order")]
+    Index {
+        /// Tensor of the chunk.
+        tensor: usize,
+    },
+    /// A scale beyond the limit, zero where values follow, or two scales out of order.
+    #[error("chunk of tensor {tensor} has a scale that is out of range or out of order")]
+    Scale {
+        /// Tensor of the chunk.
+        tensor: usize,
+    },
+}
+
+/// What a payload may contain.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The settings it must have been made with.
+    pub settings: Settings,
+    /// Largest scale.
+    pub scale_max: f32,
+}
+
+impl Limits {
+    /// Accepts payloads of exactly these settings with every scale that the format can express (up to 2^32).
+    #[must_use]
+    pub fn new(settings: Settings) -> Limits {
+        Limits { settings, scale_max: value_of(CODE_MAX) }
+    }
+
+    /// The same with a lower bound for scales.
+    #[must_use]
+    pub fn with_scale_max(self, scale_max: f32) -> Limits {
+        Limits { scale_max, ..self }
+    }
+}
+
+/// Reads the settings that a payload says it was made with.
+///
+/// # Errors
+/// If the header is cut short or holds something unknown.
+pub fn read_settings(bytes: &[u8]) -> Result<Settings, CodecError> {
+    let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(CodecError::Truncated(bytes.len()))?;
+    let [version, coder, quantiser, zero, k0, k1, k2, k3, ..] = *header;
+    if version != VERSION {
+        return Err(CodecError::Version(version));
+    }
+    let (Some(coder), Some(quantiser), 0) = (Coder::of_tag(coder), Quantiser::of_tag(quantiser), zero) else {
+        return Err(CodecError::Settings);
+    };
+    let top_k = u32::from_le_bytes([k0, k1, k2, k3]) as usize;
+    Ok(Settings::new(top_k, quantiser).with_coder(coder))
+}
+
+/// Reads a payload, checking everything. Work is linear in the bytes and the layout's chunks; memory is bounded by
+/// what the layout and the limits imply, whatever the bytes say.
+///
+/// # Errors
+/// If the bytes are not exactly one payload for this layout and within the limits.
+pub fn decode(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<SparseUpdate, CodecError> {
+    if read_settings(bytes)? != limits.settings || limits.settings.check(layout).is_err() {
+        return Err(CodecError::Settings);
+    }
+    let (header, rest) = bytes.split_at(HEADER_BYTES);
+    if header[HEADER_BYTES - DIGEST_BYTES..] != layout.digest()[..DIGEST_BYTES] {
+        return Err(CodecError::Layout);
+    }
+    let max = payload_bytes_max(layout, &limits.settings);
+    if bytes.len() > max {
+        return Err(CodecError::TooLong { bytes: bytes.len(), max });
+    }
+    let slices = cut(rest, layout.sections().len())?;
+    let work = layout.sections().par_iter().zip(slices);
+    let sections = work.map(|(section, slice)| decode_section(slice, layout, section, limits));
+    // Collected before the first error is taken, so that which one it is does not depend on threads.
+    let sections = sections.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(SparseUpdate::new(layout.clone(), sections))
+}
+
+fn decode_section(
+    bytes: &[u8],
+    layout: &Layout,
+    section: &Section,
+    limits: &Limits,
+) -> Result<SectionData, CodecError> {
+    match limits.settings.coder {
+        Coder::Fixed => fixed::decode(bytes, layout, section, limits),
+    }
+}
+
+/// Cuts what follows the header into sections by the table at its start.
+fn cut(bytes: &[u8], sections: usize) -> Result<Vec<&[u8]>, CodecError> {
+    let truncated = CodecError::Truncated(HEADER_BYTES + bytes.len());
+    let (table, mut rest) = bytes.split_at_checked(sections * TABLE_BYTES).ok_or(truncated)?;
+    let mut slices = Vec::with_capacity(sections);
+    for length in table.chunks_exact(TABLE_BYTES) {
+        let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
+        let (slice, after) = rest.split_at_checked(length).ok_or(CodecError::Sections)?;
+        slices.push(slice);
+        rest = after;
+    }
+    if rest.is_empty() { Ok(slices) } else { Err(CodecError::Sections) }
+}
+
+/// Writes a payload from what was selected in each band.
+pub(crate) fn encode(layout: &Layout, settings: &Settings, parts: &[Part]) -> Vec<u8> {
+    let sections = layout.sections().par_iter().map(|section| {
+        let parts = &parts[section.bands.clone()];
+        match settings.coder {
+            Coder::Fixed => fixed::encode(layout, settings, section, parts),
+        }
+    });
+    let sections = sections.collect::<Vec<_>>();
+    let content = sections.iter().map(Vec::len).sum::<usize>();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + sections.len() * TABLE_BYTES + content);
+    bytes.extend_from_slice(&[VERSION, settings.coder.tag(), settings.quantiser.tag(), 0]);
+    bytes.extend_from_slice(&(settings.top_k as u32).to_le_bytes());
+    bytes.extend_from_slice(&layout.digest()[..DIGEST_BYTES]);
+    sections.iter().for_each(|section| bytes.extend_from_slice(&(section.len() as u32).to_le_bytes()));
+    sections.iter().for_each(|section| bytes.extend_from_slice(section));
+    bytes
+}

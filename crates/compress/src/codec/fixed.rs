@@ -1,0 +1,117 @@
+//! Sections in fixed-width fields.
+//!
+//! Per chunk: the number of values; if it is not zero the scales, then per value its index and its code. Every field
+//! has the fewest bits that hold its largest value, and the section ends with zero bits to a whole byte.
+
+use crate::bits::{BitReader, BitWriter, width_of};
+use crate::codec::{CodecError, Limits};
+use crate::compress::Part;
+use crate::layout::{Band, Layout, Section};
+use crate::quantise::Scales;
+use crate::scale::{CODE_BITS, CODE_MAX, value_of};
+use crate::settings::{Quantiser, Settings};
+use crate::update::SectionData;
+
+pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = BitWriter::new(&mut bytes);
+    for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
+        encode_band(layout, settings, (band, part), &mut writer);
+    }
+    writer.finish();
+    bytes
+}
+
+fn encode_band(layout: &Layout, settings: &Settings, (band, part): (&Band, &Part), writer: &mut BitWriter<'_>) {
+    let (mut indices, mut codes) = (part.indices.iter(), part.codes.iter());
+    for (chunk, (&count, scales)) in part.counts.iter().zip(&part.scales).enumerate() {
+        let length = band.block(chunk).len();
+        writer.put(u32::from(count), width_of(layout.kept(length, settings.top_k) + 1));
+        if count > 0 {
+            if settings.quantiser.scales() == 2 {
+                writer.put(u32::from(scales.low), CODE_BITS);
+            }
+            writer.put(u32::from(scales.high), CODE_BITS);
+        }
+        for (&index, &code) in indices.by_ref().zip(codes.by_ref()).take(usize::from(count)) {
+            writer.put(u32::from(index), width_of(length));
+            writer.put(u32::from(code), settings.quantiser.code_bits());
+        }
+    }
+}
+
+pub(crate) fn decode(
+    bytes: &[u8],
+    layout: &Layout,
+    section: &Section,
+    limits: &Limits,
+) -> Result<SectionData, CodecError> {
+    let mut decoder = Decoder { reader: BitReader::new(bytes), limits, tensor: section.tensor };
+    let settings = &limits.settings;
+    let mut data = SectionData::with_capacity(layout, section, settings.top_k);
+    for band in &layout.bands()[section.bands.clone()] {
+        for chunk in 0..band.across {
+            let length = band.block(chunk).len();
+            decoder.chunk(length, layout.kept(length, settings.top_k), &mut data)?;
+        }
+    }
+    if decoder.reader.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor: section.tensor }) }
+}
+
+struct Decoder<'a> {
+    reader: BitReader<'a>,
+    limits: &'a Limits,
+    tensor: usize,
+}
+
+impl Decoder<'_> {
+    fn take(&mut self, width: u32) -> Result<u32, CodecError> {
+        self.reader.take(width).ok_or(CodecError::SectionEnd { tensor: self.tensor })
+    }
+
+    fn chunk(&mut self, length: usize, kept: usize, data: &mut SectionData) -> Result<(), CodecError> {
+        let count = self.take(width_of(kept + 1))? as usize;
+        if count > kept {
+            return Err(CodecError::Count { tensor: self.tensor });
+        }
+        if count > 0 {
+            let table = self.scales()?.table(self.limits.settings.quantiser);
+            self.values(length, count, &table, data)?;
+        }
+        data.close_chunk();
+        Ok(())
+    }
+
+    fn scales(&mut self) -> Result<Scales, CodecError> {
+        let quantiser = self.limits.settings.quantiser;
+        let low = if quantiser == Quantiser::TwoLevels { self.take(CODE_BITS)? as u16 } else { 0 };
+        let high = self.take(CODE_BITS)? as u16;
+        let ordered = 0 < high && low <= high && high <= CODE_MAX;
+        if ordered && value_of(high) <= self.limits.scale_max {
+            Ok(Scales { low, high })
+        } else {
+            Err(CodecError::Scale { tensor: self.tensor })
+        }
+    }
+
+    fn values(
+        &mut self,
+        length: usize,
+        count: usize,
+        table: &[f32; 4],
+        data: &mut SectionData,
+    ) -> Result<(), CodecError> {
+        let code_bits = self.limits.settings.quantiser.code_bits();
+        let mut least = 0;
+        for _ in 0..count {
+            let index = self.take(width_of(length))? as usize;
+            if index < least || index >= length {
+                return Err(CodecError::Index { tensor: self.tensor });
+            }
+            least = index + 1;
+            let code = self.take(code_bits)? as usize;
+            data.push(index as u16, table[code]);
+        }
+        Ok(())
+    }
+}
