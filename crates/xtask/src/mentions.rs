@@ -10,16 +10,16 @@ const FOLDERS: [&str; 5] = ["crates/", "bins/", "docs/", "benches/", "examples/"
 
 /// Every path, package, command or flag in a document's code that does not exist.
 ///
-/// Documents are the README files and the book. Commands are those of the program `pactum`, as its source in
-/// `bins/pactum` declares them for its argument parser; flags count where they follow one of the workspace's programs.
+/// Documents are the README files and the book. Commands are those of the program `pactum`, as its sources declare them
+/// for the argument parser, each command's own in the file that has its name; flags count where they follow one of the
+/// workspace's programs.
 pub fn check_mentions(graph: &Graph, tree: &Tree) -> Vec<String> {
-    let commands = commands(tree);
     let fields = fields(tree);
     let mut breaches = Vec::new();
     for (path, text) in tree.texts().filter(|(path, _)| path.ends_with(".md")) {
         for line in code(text) {
             let missing = missing_path(path, line, tree).or_else(|| missing_package(line, graph));
-            let missing = missing.or_else(|| missing_command(line, &commands)).or_else(|| missing_flag(line, &fields));
+            let missing = missing.or_else(|| missing_command(line, tree)).or_else(|| missing_flag(line, &fields));
             breaches.extend(missing.map(|missing| format!("{path} names {missing}, which does not exist")));
         }
     }
@@ -53,11 +53,21 @@ fn missing_package<'a>(line: &'a str, graph: &Graph) -> Option<&'a str> {
     ours.into_iter().find(|word| !graph.members.contains_key(*word))
 }
 
-fn missing_command<'a>(line: &'a str, commands: &BTreeSet<String>) -> Option<&'a str> {
+fn missing_command<'a>(line: &'a str, tree: &Tree) -> Option<&'a str> {
     let (_, arguments) = call(line).filter(|(program, _)| *program == "pactum")?;
-    let command = arguments.split_whitespace().next()?;
-    let plain = command.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-') && !command.starts_with('-');
-    (plain && !commands.contains(command)).then_some(command)
+    let mut words = arguments.split_whitespace();
+    let mut source = "bins/pactum/src/main.rs".to_owned();
+    loop {
+        let command = words.next().filter(|word| word.chars().all(|letter| letter.is_ascii_lowercase()))?;
+        let known = commands(tree.text(&source)?);
+        if known.is_empty() {
+            return None;
+        }
+        if !known.contains(command) {
+            return Some(command);
+        }
+        source = format!("bins/pactum/src/{command}.rs");
+    }
 }
 
 fn missing_flag<'a>(line: &'a str, fields: &BTreeSet<String>) -> Option<&'a str> {
@@ -80,16 +90,15 @@ fn call(line: &str) -> Option<(&str, &str)> {
     (program == "pactum" || program.starts_with("pactum-")).then_some((program, arguments))
 }
 
-/// Every command, in the parser's spelling: the variants of enums that derive `Subcommand`.
-fn commands(tree: &Tree) -> BTreeSet<String> {
-    let sources = tree.texts().filter(|(path, _)| path.starts_with("bins/pactum/") && path.ends_with(".rs"));
-    let enums = sources.flat_map(|(_, text)| text.split("Subcommand)]").skip(1));
-    let mut commands = BTreeSet::from(["help".to_owned()]);
-    for source in enums {
-        let body = source.split("\n}").next().unwrap_or(source);
-        let variants = body.lines().filter_map(|line| line.strip_prefix("    "));
-        let names = variants.map(|line| line.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or(""));
-        commands.extend(names.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())).map(kebab));
+/// The commands that a source file declares, in the parser's spelling: the variants of enums that derive `Subcommand`.
+fn commands(source: &str) -> BTreeSet<String> {
+    let mut commands = BTreeSet::new();
+    let mut lines = source.lines();
+    while lines.any(|line| line.starts_with("#[derive(") && line.contains("Subcommand")) {
+        let body = lines.by_ref().take_while(|line| *line != "}");
+        let names =
+            body.filter_map(|line| line.strip_prefix("    ")?.split(|c: char| !c.is_ascii_alphanumeric()).next());
+        commands.extend(names.filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())).map(str::to_lowercase));
     }
     commands
 }
@@ -104,18 +113,6 @@ fn fields(tree: &Tree) -> BTreeSet<String> {
     declared.filter_map(|(before, _)| before.split_whitespace().last()).map(str::to_owned).collect()
 }
 
-/// `DataShow` as the argument parser spells it: `data-show`.
-fn kebab(name: &str) -> String {
-    let mut spelled = String::new();
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !spelled.is_empty() {
-            spelled.push('-');
-        }
-        spelled.push(letter.to_ascii_lowercase());
-    }
-    spelled
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +123,9 @@ mod tests {
 enum Command {
     /// Shows
     Local(Local),
-    DataShow {
+    #[command(subcommand)]
+    Wallet(wallet::Args),
+    Show {
         /// Where
         folder: PathBuf,
     },
@@ -138,10 +137,22 @@ struct Other {
 }
 ";
 
+    const WALLET: &str = "
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Args {
+    New(Target),
+}
+";
+
     fn check(document: &str, expected: &[&str]) {
         let members = ["pactum", "pactum-one"].map(|name| (name.to_owned(), Package::default()));
         let graph = Graph { members: members.into(), ..Graph::default() };
-        let tree = Tree::of([("bins/pactum/src/main.rs", MAIN), ("docs/a.md", document), ("crates/one/x.rs", "")]);
+        let tree = Tree::of([
+            ("bins/pactum/src/main.rs", MAIN),
+            ("bins/pactum/src/wallet.rs", WALLET),
+            ("docs/a.md", document),
+            ("crates/one/x.rs", ""),
+        ]);
         let expected: Vec<_> =
             expected.iter().map(|name| format!("docs/a.md names {name}, which does not exist")).collect();
         assert_eq!(check_mentions(&graph, &tree), expected);
@@ -151,7 +162,7 @@ struct Other {
     fn what_exists_may_be_named() {
         check("`crates/one` `docs/a.md`, `crates/one/x.rs` `crates/<name>` `pactum-one` crates/prose", &[]);
         check(
-            "`pactum local`, `pactum data-show --folder x --with-field`\n```sh\ncargo run --bin pactum -- local\n```",
+            "`pactum local`, `pactum wallet new there`, `pactum show --folder x --with-field`\n```sh\ncargo run --bin pactum -- local\n```",
             &[],
         );
         check("`pactum --help` and `pactum <COMMAND>`, the pactum idea", &[]);
@@ -164,13 +175,9 @@ struct Other {
         check("```\ncat docs/b.md\n```", &["docs/b.md"]);
         check("`pactum-two`", &["pactum-two"]);
         check("`pactum fly`", &["fly"]);
+        check("`pactum wallet show`", &["show"]);
         check("```\ncargo run --bin pactum -- other\n```", &["other"]);
         check("`pactum local --wings 2`", &["wings"]);
         check("```\n$ cargo run --release --bin pactum-one -- --wings\n```", &["wings"]);
-    }
-
-    #[test]
-    fn commands_are_spelled_as_the_parser_does() {
-        assert_eq!((kebab("Local"), kebab("DataShow")), ("local".to_owned(), "data-show".to_owned()));
     }
 }
