@@ -129,7 +129,8 @@ pub struct HeaderRules<'a> {
 
 /// Judges a header that arrived when the chain's newest block was `arrived`.
 ///
-/// The signature, which costs most, is checked last.
+/// Whatever is found after the signature was found true is the sender's own fault; but a true header of another run or
+/// window may be sent again by anybody.
 ///
 /// # Errors
 /// The first rule that the header breaks.
@@ -143,6 +144,7 @@ pub fn judge_header(
     let neuron = rules.metagraph.by_uid(header.uid).ok_or(Ineligible::NotRegistered)?;
     let assigned = u32::from(header.uid.0) < rules.slots && header.samples <= rules.samples_max;
     require(neuron.hotkey == signed.hotkey, Ineligible::WrongHotkey)?;
+    require(signed.verify(verify), Ineligible::BadSignature)?;
     require(header.run == rules.run, Ineligible::WrongRun)?;
     require(header.version == rules.version, Ineligible::WrongVersion)?;
     require(header.hparams == rules.hparams, Ineligible::WrongHparams)?;
@@ -150,8 +152,7 @@ pub fn judge_header(
     require(arrived < rules.submit_by, Ineligible::Late)?;
     require(header.previous == rules.previous, Ineligible::WrongPrevious)?;
     require(assigned, Ineligible::Unassigned)?;
-    require(header.payload_bytes <= rules.payload_bytes_max, Ineligible::TooLarge)?;
-    require(signed.verify(verify), Ineligible::BadSignature)
+    require(header.payload_bytes <= rules.payload_bytes_max, Ineligible::TooLarge)
 }
 
 /// Judges the state probe of a header against the `expected` one, which the judge takes of its own parameters with the

@@ -97,8 +97,8 @@ const SCORING: ScoringRules = ScoringRules {
     checkpoint_every: 8,
     rating_beta: 7.0,
     rating_tau: 0.1,
-    average: 0.2,
-    power: 1.5,
+    average: 0.1,
+    power: 2.0,
 };
 
 fn inner_small(batch: u32) -> Inner {
