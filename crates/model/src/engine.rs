@@ -1,0 +1,225 @@
+//! The fast executor: explicit forward and backward passes over buffers that live as long as the engine.
+
+mod block;
+mod buffers;
+mod head;
+mod linear;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::config::{ConfigError, ModelConfig};
+use crate::executor::{Executor, StepError, Tokens, check_length};
+use crate::kernel::attention::Attention;
+use crate::layout::Layout;
+use crate::team::Team;
+use buffers::{Buffers, Work};
+
+/// Largest number of tokens in flight.
+const TOKENS_MAX: usize = 1 << 28;
+
+/// Explicit forward and backward passes, in f32, over preallocated buffers (the structure of llm.c).
+///
+/// A batch of more rows than `rows_max` is worked off in parts whose gradients are added up. For one `rows_max` the
+/// results are bit-equal for any number of threads.
+pub struct Engine {
+    config: ModelConfig,
+    layout: Layout,
+    attention: Attention,
+    team: Arc<Team>,
+    rows_max: usize,
+    buffers: Buffers,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The configuration describes no model.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No rows at once, or too many.
+    #[error("an engine for this context must take 1 to {max} rows at once, not {rows_max}")]
+    Rows {
+        /// Rows asked for.
+        rows_max: usize,
+        /// Rows allowed.
+        max: usize,
+    },
+    /// The system gave no threads.
+    #[error("cannot start the engine's threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// What all passes over one part of a batch share.
+struct Pass<'a> {
+    config: &'a ModelConfig,
+    layout: &'a Layout,
+    attention: &'a Attention,
+    team: &'a Team,
+    parameters: &'a [f32],
+    /// Inputs in each row.
+    length: usize,
+    /// Inputs in all rows of the part.
+    tokens: usize,
+}
+
+impl Engine {
+    /// An engine that holds at most `rows_max` sequences at once and works on `threads` threads; 1 makes no pool.
+    ///
+    /// Buffers are made at the first step that needs them.
+    ///
+    /// # Errors
+    /// If the configuration is invalid, `rows_max` is zero or too large, or threads cannot be started.
+    pub fn new(config: &ModelConfig, rows_max: usize, threads: usize) -> Result<Self, EngineError> {
+        config.validate()?;
+        let max = TOKENS_MAX / config.context;
+        if rows_max == 0 || rows_max > max {
+            return Err(EngineError::Rows { rows_max, max });
+        }
+        Ok(Self {
+            layout: Layout::new(config),
+            attention: Attention::new(config),
+            team: Arc::new(Team::new(threads)?),
+            buffers: Buffers::default(),
+            config: config.clone(),
+            rows_max,
+        })
+    }
+
+    /// The model that this engine runs.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Logits after the last of the given tokens, `[vocab]`; at most `context` tokens.
+    ///
+    /// # Errors
+    /// If the tokens or the parameter vector do not fit the model.
+    pub fn next_logits(&mut self, parameters: &[f32], ids: &[u32]) -> Result<Vec<f32>, StepError> {
+        // A target that is not used makes it a batch.
+        let ids: Vec<u32> = ids.iter().copied().chain([0]).collect();
+        let batch = Tokens { ids: &ids, rows: 1, columns: ids.len() };
+        self.check(parameters, &batch)?;
+        let mut logits = vec![0.0; self.config.vocab];
+        self.on_team(|engine| {
+            engine.forward(parameters, &batch, false);
+            let (pass, buffers) = engine.split(parameters, &batch);
+            pass.last_logits(&mut buffers.work, &mut logits);
+        });
+        Ok(logits)
+    }
+
+    fn check(&self, parameters: &[f32], batch: &Tokens<'_>) -> Result<(), StepError> {
+        check_length("parameter vector", parameters.len(), self.config.count())?;
+        batch.check(&self.config)
+    }
+
+    /// Runs a step with the team awake.
+    fn on_team<R: Send>(&mut self, step: impl FnOnce(&mut Self) -> R + Send) -> R {
+        let team = Arc::clone(&self.team);
+        team.enter(|| step(self))
+    }
+
+    fn split<'a>(&'a mut self, parameters: &'a [f32], batch: &Tokens<'_>) -> (Pass<'a>, &'a mut Buffers) {
+        let length = batch.inputs();
+        let pass = Pass {
+            config: &self.config,
+            layout: &self.layout,
+            attention: &self.attention,
+            team: &self.team,
+            parameters,
+            length,
+            tokens: batch.rows * length,
+        };
+        (pass, &mut self.buffers)
+    }
+
+    /// From token ids to the residual stream after the last block, normed for the head.
+    fn forward(&mut self, parameters: &[f32], batch: &Tokens<'_>, keep: bool) {
+        self.buffers.fit(&self.config, &self.attention, self.rows_max, keep);
+        let (pass, buffers) = self.split(parameters, batch);
+        pass.embed(&mut buffers.work, batch);
+        for (index, layout) in pass.layout.layers.iter().enumerate() {
+            let kept = &mut buffers.layers[if keep { index } else { 0 }];
+            pass.block(layout, &mut buffers.work, kept);
+        }
+        pass.last_norm(&mut buffers.work);
+    }
+
+    /// From the gradient by the residual stream after the last block to those by all parameters below.
+    fn backward(&mut self, parameters: &[f32], batch: &Tokens<'_>, gradient: &mut [f32]) {
+        let (pass, buffers) = self.split(parameters, batch);
+        for (layout, kept) in pass.layout.layers.iter().zip(&mut buffers.layers).rev() {
+            pass.block_backward(layout, &mut buffers.work, kept, gradient);
+        }
+        pass.embed_backward(&buffers.work, batch, gradient);
+    }
+}
+
+impl Executor for Engine {
+    fn forward_losses(&mut self, parameters: &[f32], batch: &Tokens<'_>) -> Result<Vec<f32>, StepError> {
+        self.check(parameters, batch)?;
+        let mut means = Vec::with_capacity(batch.rows);
+        self.on_team(|engine| {
+            for part in batch.parts(engine.rows_max) {
+                engine.forward(parameters, &part, false);
+                let (pass, buffers) = engine.split(parameters, &part);
+                pass.losses(&mut buffers.work, &part);
+                let rows = buffers.work.losses[..pass.tokens].chunks_exact(pass.length);
+                means.extend(rows.map(|row| (total(row) / row.len() as f64) as f32));
+            }
+        });
+        Ok(means)
+    }
+
+    fn loss_and_gradient(
+        &mut self,
+        parameters: &[f32],
+        batch: &Tokens<'_>,
+        gradient: &mut [f32],
+    ) -> Result<f32, StepError> {
+        self.check(parameters, batch)?;
+        check_length("gradient vector", gradient.len(), self.config.count())?;
+        gradient.fill(0.0);
+        let count = (batch.rows * batch.inputs()) as f64;
+        let sum: f64 = self.on_team(|engine| {
+            let mut sum = 0.0;
+            for part in batch.parts(engine.rows_max) {
+                engine.forward(parameters, &part, true);
+                let (pass, buffers) = engine.split(parameters, &part);
+                pass.head_backward(&mut buffers.work, &part, gradient, (1.0 / count) as f32);
+                sum += total(&buffers.work.losses[..pass.tokens]);
+                engine.backward(parameters, &part, gradient);
+            }
+            sum
+        });
+        Ok((sum / count) as f32)
+    }
+}
+
+fn total(losses: &[f32]) -> f64 {
+    losses.iter().map(|&loss| f64::from(loss)).sum()
+}
+
+impl Pass<'_> {
+    fn embed(&self, work: &mut Work, batch: &Tokens<'_>) {
+        let width = self.config.width;
+        let table = &self.parameters[self.layout.embedding.clone()];
+        let ids = batch.ids.chunks_exact(batch.columns).flat_map(|row| &row[..self.length]);
+        for (out, &id) in work.stream.chunks_exact_mut(width).zip(ids) {
+            out.copy_from_slice(&table[id as usize * width..][..width]);
+        }
+    }
+
+    fn embed_backward(&self, work: &Work, batch: &Tokens<'_>, gradient: &mut [f32]) {
+        let width = self.config.width;
+        let table = &mut gradient[self.layout.embedding.clone()];
+        let ids = batch.ids.chunks_exact(batch.columns).flat_map(|row| &row[..self.length]);
+        for (slope, &id) in work.slope.chunks_exact(width).zip(ids) {
+            let row = &mut table[id as usize * width..][..width];
+            row.iter_mut().zip(slope).for_each(|(sum, &value)| *sum += value);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The memory of an engine.
+
+use super::head;
+use crate::config::ModelConfig;
+use crate::kernel::PIECE;
+use crate::kernel::attention::{Attention, Saved};
+
+/// All memory between the parameters and the gradient.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub(super) work: Work,
+    /// One per block for training; a single one for losses alone.
+    pub(super) layers: Vec<Kept>,
+}
+
+/// Memory that every block uses in turn; rows are tokens.
+#[derive(Default)]
+pub(super) struct Work {
+    /// Residual stream, `[tokens, width]`.
+    pub(super) stream: Vec<f32>,
+    /// Gradient by the residual stream, `[tokens, width]`.
+    pub(super) slope: Vec<f32>,
+    /// Output of the norm at hand, `[tokens, width]`.
+    pub(super) normed: Vec<f32>,
+    /// Gradient by it, `[tokens, width]`.
+    pub(super) back: Vec<f32>,
+    /// Queries, keys and values side by side, or their gradients.
+    pub(super) fused: Vec<f32>,
+    /// `[tokens, ffn]`.
+    pub(super) hidden: Vec<f32>,
+    /// Partial sums of the norms' weight gradients.
+    pub(super) partial: Vec<f32>,
+    /// Scales of the last norm, `[tokens]`.
+    pub(super) scales: Vec<f32>,
+    /// Logits of one chunk of tokens.
+    pub(super) logits: Vec<f32>,
+    /// Targets and losses, `[tokens]`.
+    pub(super) targets: Vec<u32>,
+    pub(super) losses: Vec<f32>,
+}
+
+/// What one block keeps for its backward pass.
+pub(super) struct Kept {
+    /// Residual stream before the block and between its halves, `[tokens, width]`.
+    pub(super) input: Vec<f32>,
+    pub(super) middle: Vec<f32>,
+    /// Scales of the two norms, `[tokens]`.
+    pub(super) attention_scales: Vec<f32>,
+    pub(super) ffn_scales: Vec<f32>,
+    pub(super) attention: Saved,
+    /// Output of attention, `[tokens, width]`.
+    pub(super) mixed: Vec<f32>,
+    /// Gate and up side by side, `[tokens, 2·ffn]`.
+    pub(super) gate_up: Vec<f32>,
+}
+
+impl Buffers {
+    /// Makes what is missing; nothing after the first call with the same `train`.
+    pub(super) fn fit(&mut self, config: &ModelConfig, attention: &Attention, rows_max: usize, train: bool) {
+        if self.work.stream.is_empty() {
+            self.work = Work::new(config, rows_max * config.context);
+        }
+        if train && self.work.slope.is_empty() {
+            self.work.train(config, rows_max * config.context);
+        }
+        let layers = if train { config.layers } else { 1 };
+        while self.layers.len() < layers {
+            self.layers.push(Kept::new(config, attention, rows_max));
+        }
+    }
+}
+
+impl Work {
+    fn new(config: &ModelConfig, tokens: usize) -> Self {
+        let stream = || vec![0.0; tokens * config.width];
+        Self {
+            stream: stream(),
+            normed: stream(),
+            fused: vec![0.0; tokens * (config.heads + 2 * config.kv_heads) * config.head_width()],
+            hidden: vec![0.0; tokens * config.ffn],
+            scales: vec![0.0; tokens],
+            logits: vec![0.0; head::chunk(config.vocab).min(tokens) * config.vocab],
+            targets: Vec::with_capacity(tokens),
+            losses: vec![0.0; tokens],
+            ..Self::default()
+        }
+    }
+
+    /// What only the backward pass needs.
+    fn train(&mut self, config: &ModelConfig, tokens: usize) {
+        self.slope = vec![0.0; tokens * config.width];
+        self.back = vec![0.0; tokens * config.width];
+        self.partial = vec![0.0; tokens.div_ceil(PIECE) * config.width];
+    }
+}
+
+impl Kept {
+    fn new(config: &ModelConfig, attention: &Attention, rows_max: usize) -> Self {
+        let tokens = rows_max * config.context;
+        let stream = || vec![0.0; tokens * config.width];
+        Self {
+            input: stream(),
+            middle: stream(),
+            attention_scales: vec![0.0; tokens],
+            ffn_scales: vec![0.0; tokens],
+            attention: attention.saved(rows_max, config.context),
+            mixed: stream(),
+            gate_up: vec![0.0; tokens * 2 * config.ffn],
+        }
+    }
+}
