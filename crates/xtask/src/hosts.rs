@@ -48,11 +48,11 @@ fn is_of_host(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || letter == '.' || letter == '-'
 }
 
-/// Whether everybody knows the host. Names that code fills in are empty here, and numbers stay on the machine itself.
+/// Whether everybody knows the host, or nobody: names that code fills in are empty here, and a letter stands for any.
 fn is_public(host: &str) -> bool {
     let listed =
         HOSTS.iter().any(|known| host.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
-    host.is_empty() || listed || matches!(host, "127.0.0.1" | "0.0.0.0")
+    host.len() < 2 || listed || matches!(host, "127.0.0.1" | "0.0.0.0")
 }
 
 fn machine_path(line: &str) -> Option<&str> {
@@ -88,7 +88,7 @@ mod tests {
             "https://github.com/a https://static.crates.io, ws://127.0.0.1:9944 <https://arxiv.org/abs/1>.",
             &[],
         );
-        check("a.rs", "format!(\"ws://{address}\")", &[]);
+        check("a.rs", "format!(\"ws://{address}\") \"ws://a\"", &[]);
     }
 
     #[test]
