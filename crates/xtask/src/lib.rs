@@ -20,5 +20,5 @@ pub use links::check_links;
 pub use mentions::check_mentions;
 pub use publish::{check_manifests, check_publish, publish_order};
 pub use readme::check_readmes;
-pub use sources::{check_root, check_sources};
+pub use sources::{check_reach, check_root, check_sources};
 pub use tree::Tree;

@@ -13,6 +13,9 @@ const EMPTY_NAMES: [&str; 12] =
     ["util", "utils", "common", "helper", "helpers", "type", "types", "manager", "misc", "mod", "shared", "tools"];
 /// What a source file must not hold: work left undone, tests switched off, empty prefixes.
 const EMPTY_WORDS: [&str; 4] = ["TO-DO", "FIX-ME", "#[ig-nore", "fn ge-t_"];
+/// What reaches for the world.
+const REACH: [&str; 8] =
+    ["std::env", "std::fs", "std::process", "Instant", "SystemTime", "thread::sleep", "stdin()", "tracing::"];
 /// What may stand at the top level beside files whose name begins with a dot.
 const TOP: [&str; 9] =
     ["Cargo.toml", "Cargo.lock", "LICENSE", "README.md", "crates", "bins", "benches", "examples", "docs"];
@@ -35,6 +38,22 @@ pub fn check_sources(tree: &Tree) -> Vec<String> {
             breaches.extend(bad_name(path, name).filter(|_| !folder.ends_with("fuzz_targets")));
             let found = words.iter().filter(|word| text.contains(word.as_str()));
             breaches.extend(found.map(|word| format!("{path} holds {word}")));
+        }
+    }
+    breaches
+}
+
+/// Every place below the `pure` folders, tests aside, that reaches for the world by itself: its files, clock, settings,
+/// processes, threads' sleep or log.
+pub fn check_reach(tree: &Tree, pure: &[&str]) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for folder in pure {
+        let sources = format!("{folder}/src/");
+        let ours = tree.texts().filter(|(path, _)| path.starts_with(&sources) && !path.ends_with("/tests.rs"));
+        for (path, text) in ours {
+            let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+            let found = REACH.iter().filter(|word| code.contains(**word));
+            breaches.extend(found.map(|word| format!("{path} is pure and holds {word}")));
         }
     }
     breaches
@@ -99,6 +118,16 @@ mod tests {
         check("a.rs", concat!("// TO", "DO later"), &[concat!("a.rs holds TO", "DO")]);
         check("a.rs", concat!("#[ig", "nore]"), &[concat!("a.rs holds #[ig", "nore")]);
         check("a.rs", concat!("pub fn ge", "t_x()"), &[concat!("a.rs holds fn ge", "t_")]);
+    }
+
+    #[test]
+    fn what_reaches_for_the_world_is_found_outside_of_tests() {
+        let tree = |text| Tree::of([("crates/a/src/b.rs", text), ("crates/b/src/b.rs", "std::fs")]);
+        let found = |text| check_reach(&tree(text), &["crates/a"]);
+        assert_eq!(found("std::env::var(name)"), ["crates/a/src/b.rs is pure and holds std::env"]);
+        assert_eq!(found("fn f() {}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n"), Vec::<String>::new());
+        let tests = Tree::of([("crates/a/src/b/tests.rs", "std::fs"), ("crates/a/tests/c.rs", "std::fs")]);
+        assert_eq!(check_reach(&tests, &["crates/a"]), Vec::<String>::new());
     }
 
     #[test]

@@ -48,6 +48,11 @@ fn pure_crates_build_without_the_heavy_ones() {
 }
 
 #[test]
+fn pure_crates_leave_the_world_to_others() {
+    check(&xtask::check_reach(&tree(), &PURE));
+}
+
+#[test]
 fn files_are_short_and_named_well() {
     check(&xtask::check_sources(&tree()));
 }
