@@ -1,2 +1,38 @@
-//! Placeholder.
-fn main() {}
+//! `pactum-miner`: a miner and nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pactum_cli::{Failure, Program, Stop, Verbosity, output};
+use pactum_node::{Event, Flags, Runner};
+use pactum_round::Role;
+
+/// Trains, and submits what it learned, until it is stopped.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Example: pactum-miner --chain ws://127.0.0.1:9944 --data pactum-data --dir miner")]
+struct Args {
+    #[command(flatten)]
+    verbosity: Verbosity,
+    #[command(flatten)]
+    node: Flags,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let program = Program::new("pactum-miner", env!("CARGO_PKG_VERSION"));
+    let program = if args.node.child { program.until_input_ends() } else { program };
+    let verbosity = args.verbosity;
+    program.run(&verbosity, |stop| run(args.node, stop))
+}
+
+async fn run(flags: Flags, stop: Stop) -> Result<(), Failure> {
+    let config = flags.config(Role::Miner)?;
+    let asked = stop.clone();
+    let mut tell = |event: &Event| drop(output(flags.line(event)));
+    let node = Runner::new(config, Role::Miner, move || !asked.is_stopped());
+    tokio::select! {
+        biased;
+        () = stop.stopped() => Ok(()),
+        ended = node.run(|trainer| trainer, &mut tell) => Ok(ended?),
+    }
+}

@@ -1,1 +1,23 @@
-//! Adapters that turn the round into a running miner or validator: network, chain, disk, settings, recovery.
+#![doc = include_str!("../README.md")]
+
+mod config;
+mod event;
+mod runner;
+
+mod trainer;
+
+mod exchange;
+mod inbox;
+mod journal;
+mod public;
+
+#[cfg(feature = "clap")]
+mod flags;
+
+pub use config::{Config, ConfigError};
+pub use event::{Event, Started, SubmissionEvent, WindowEvent};
+#[cfg(feature = "clap")]
+pub use flags::Flags;
+pub use journal::{DiskJournal, JournalError, Recovered};
+pub use runner::{NodeError, Runner};
+pub use trainer::{Stopwatch, Trainer, TrainerError, latest_parameters, learner_config, model_config};

@@ -1,1 +1,26 @@
-//! What a miner and a validator do in one window, as straight-line code over ports.
+#![doc = include_str!("../README.md")]
+
+mod follow;
+mod ports;
+mod report;
+
+mod node;
+
+mod collect;
+mod gather;
+mod join;
+mod miner;
+mod score;
+mod settle;
+mod validator;
+
+/// The types that the ports speak in.
+pub use pactum_protocol as protocol;
+
+pub use follow::{Step, follow};
+pub use node::{Doors, Identity, Node, Role, RoundError, Rules, Standing};
+pub use ports::{
+    BoxError, Chain, Clock, Entry, Evidence, Exchange, Head, InnerReport, Journal, JudgeJob, Learner, Own, Ports,
+    Receipt, Submission, TrainJob,
+};
+pub use report::{Outcome, SubmissionReport, WindowReport};

@@ -1,0 +1,226 @@
+//! `pactum localnet`: a network of strangers on one machine, each a process of its own.
+
+mod board;
+mod crew;
+mod plan;
+mod report;
+mod speed;
+mod summary;
+mod view;
+mod watch;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use pactum_cli::{Failure, Progress, Stop, Verbosity};
+use pactum_node::Event;
+
+use crate::cheat::Kind;
+use board::{Board, Logged};
+use crew::{Crew, Happening};
+use plan::Plan;
+use watch::Watch;
+
+/// Starts a chain, validators and miners on this machine, and trains a model until a number of windows is done.
+///
+/// No account, wallet, port, GPU or network is needed. With --dir everything is kept, and the same command goes on
+/// where it stopped.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: pactum localnet --data my-texts/ --miners 6 --dir run1 --report run1.json")]
+pub(crate) struct Args {
+    /// Text, Markdown, source code or .gz, a file or a folder [default: sources and READMEs in Cargo's registry folder]
+    #[arg(long, value_name = "PATH")]
+    data: Vec<PathBuf>,
+    /// Honest miners
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    miners: u16,
+    /// Validators
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    validators: u16,
+    /// Windows in all; a run that was stopped goes on to this number
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..))]
+    windows: u64,
+    /// The model and its settings: tiny, mini, 150m or 1b
+    #[arg(long, default_value = "tiny")]
+    preset: String,
+    /// Where to keep everything [default: a new folder for temporary files]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Adds one dishonest miner of each kind
+    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
+    cheaters: Vec<Kind>,
+    /// Starts one more miner when half of the windows are done
+    #[arg(long)]
+    late_miner: bool,
+    /// Writes the report as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// The seed of the initial parameters
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// How many windows the network may go past the last one while a node catches up.
+const PATIENCE: u64 = 4;
+/// How often one process is started again.
+const RESTARTS_MAX: u32 = 5;
+
+pub(crate) async fn run(args: Args, verbosity: Verbosity, stop: Stop) -> Result<(), Failure> {
+    let progress = Progress::new(verbosity.quiet);
+    let plan = Plan::make(&args, &progress)?;
+    let mut network = Network::start(&args, plan, progress.clone()).await?;
+    let ended = network.watch(&stop).await;
+    let Network { plan, board, crew, watch, chain, .. } = network;
+    let facts = watch.close();
+    progress.headline("stopping");
+    crew.stop(&[chain]).await;
+    progress.finish();
+    ended?;
+    let report = report::Report::new(&args, &plan, &board, &facts);
+    if let Some(file) = &args.report {
+        report.write(file)?;
+    }
+    summary::print(&plan, &report, &board)?;
+    match (stop.is_stopped(), report.agreed) {
+        (true, _) => Ok(()),
+        (false, true) => Ok(()),
+        (false, false) => Err(Failure::new(format!(
+            "the nodes do not agree on the parameters; their logs are in {}",
+            plan.dir.join("logs").display()
+        ))),
+    }
+}
+
+/// Everything that runs.
+struct Network {
+    plan: Plan,
+    board: Board,
+    crew: Crew,
+    watch: Watch,
+    log: File,
+    progress: Progress,
+    /// The number of the chain's process.
+    chain: usize,
+    restarts: Vec<u32>,
+    windows: u64,
+    late: bool,
+}
+
+impl Network {
+    async fn start(args: &Args, plan: Plan, progress: Progress) -> Result<Self, Failure> {
+        progress.headline("starting the chain");
+        let mut crew = Crew::new()?;
+        let chain = crew.start(plan.chain_spec("127.0.0.1:0"))?;
+        let url = listening(&mut crew, &plan).await?;
+        // Started again, it must be where the nodes look for it.
+        crew.respec(chain, plan.chain_spec(url.trim_start_matches("ws://")));
+        let (board, log) = open_log(&plan)?;
+        let watch = Watch::start(&url)?;
+        let mut network = Self {
+            board,
+            crew,
+            watch,
+            log,
+            progress,
+            chain,
+            restarts: Vec::new(),
+            windows: args.windows,
+            late: args.late_miner,
+            plan,
+        };
+        network.plan.url = url;
+        for seat in network.plan.seats() {
+            network.seat(&seat)?;
+        }
+        Ok(network)
+    }
+
+    fn seat(&mut self, seat: &plan::Place) -> Result<(), Failure> {
+        self.board.seat(&seat.name, seat.role, seat.cheat.map(|kind| kind.to_string()));
+        self.crew.start(self.plan.node_spec(seat))?;
+        Ok(())
+    }
+
+    /// Listens and shows until every node has done the last window, or the user stops it.
+    async fn watch(&mut self, stop: &Stop) -> Result<(), Failure> {
+        let last = self.windows - 1;
+        while !self.board.all_reached(last) {
+            view::show(&self.progress, self);
+            tokio::select! {
+                biased;
+                () = stop.stopped() => return Ok(()),
+                (number, happening) = self.crew.next() => self.take(number, happening)?,
+                () = self.watch.changed() => {}
+            }
+            if self.board.newest().is_some_and(|newest| newest >= last + PATIENCE) {
+                return Ok(());
+            }
+            if self.late && self.board.newest().is_some_and(|newest| newest >= self.windows / 2) {
+                self.late = false;
+                self.seat(&plan::Place::late())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, number: usize, happening: Happening) -> Result<(), Failure> {
+        let name = self.crew.name(number).to_owned();
+        match happening {
+            Happening::Line(line) => {
+                if let Ok(event) = serde_json::from_str::<Event>(&line) {
+                    let logged = Logged { node: name, event };
+                    writeln!(self.log, "{}", serde_json::to_string(&logged)?)?;
+                    self.board.hear(&logged.node, logged.event);
+                }
+                Ok(())
+            }
+            Happening::Ended { how, .. } => self.revive(number, &name, &how),
+        }
+    }
+
+    /// Starts a process again that ended by itself.
+    fn revive(&mut self, number: usize, name: &str, how: &str) -> Result<(), Failure> {
+        self.restarts.resize(self.restarts.len().max(number + 1), 0);
+        self.restarts[number] += 1;
+        if self.restarts[number] > RESTARTS_MAX {
+            let said = last_line(&self.plan.log_file(name));
+            return Err(Failure::new(format!("{name} ended again and again ({how}): {said}")));
+        }
+        self.progress.note(format!("{name} ended ({how}); starting it again"));
+        self.board.phase(name, "starting again");
+        Ok(self.crew.restart(number)?)
+    }
+}
+
+/// Waits for the chain's address, which is the first line that it prints.
+async fn listening(crew: &mut Crew, plan: &Plan) -> Result<String, Failure> {
+    match crew.next().await {
+        (_, Happening::Line(url)) => Ok(url),
+        (number, Happening::Ended { how, .. }) => {
+            let said = last_line(&plan.log_file(crew.name(number)));
+            Err(Failure::new(format!("the chain did not start ({how}): {said}")))
+        }
+    }
+}
+
+/// The board as an earlier run with the same folder left it, and the log to which it goes on.
+fn open_log(plan: &Plan) -> Result<(Board, File), Failure> {
+    let path = plan.dir.join("events.ndjson");
+    let mut board = Board::default();
+    for seat in plan.seats() {
+        board.seat(&seat.name, seat.role, seat.cheat.map(|kind| kind.to_string()));
+    }
+    // A line cut short by a crash is passed over.
+    for line in fs::read_to_string(&path).unwrap_or_default().lines() {
+        if let Ok(logged) = serde_json::from_str::<Logged>(line) {
+            board.hear(&logged.node, logged.event);
+        }
+    }
+    Ok((board, File::options().create(true).append(true).open(path)?))
+}
+
+fn last_line(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+}

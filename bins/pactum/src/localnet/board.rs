@@ -1,0 +1,142 @@
+//! What is known of the network from what its nodes said: the live view and the report are read off it.
+
+use std::collections::BTreeMap;
+
+use pactum_node::{Event, Started, SubmissionEvent, WindowEvent};
+use pactum_protocol::Digest;
+use serde::{Deserialize, Serialize};
+
+/// One line of the event log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Logged {
+    /// The node's name.
+    pub(super) node: String,
+    /// What it said.
+    pub(super) event: Event,
+}
+
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Validator,
+    Miner,
+}
+
+/// What one node said.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    pub(super) role: Role,
+    pub(super) cheat: Option<String>,
+    pub(super) started: Option<Started>,
+    pub(super) phase: String,
+    pub(super) windows: BTreeMap<u64, WindowEvent>,
+}
+
+/// All nodes by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Board {
+    pub(super) seats: BTreeMap<String, Seat>,
+}
+
+impl Board {
+    /// Adds a node of which nothing is known yet.
+    pub(super) fn seat(&mut self, name: &str, role: Role, cheat: Option<String>) {
+        let seat = Seat { role, cheat, started: None, phase: "starting".to_owned(), windows: BTreeMap::new() };
+        self.seats.insert(name.to_owned(), seat);
+    }
+
+    /// Takes in what a node said.
+    pub(super) fn hear(&mut self, name: &str, event: Event) {
+        let Some(seat) = self.seats.get_mut(name) else { return };
+        match event {
+            Event::Started(started) => {
+                seat.phase = "up".to_owned();
+                seat.started = Some(started);
+            }
+            Event::Phase { phase } => seat.phase = phase,
+            // A window left incomplete is told again once it is replayed.
+            Event::Window(window) => drop(seat.windows.insert(window.window, *window)),
+        }
+    }
+
+    /// Notes what a node does, or what is done to it.
+    pub(super) fn phase(&mut self, name: &str, phase: &str) {
+        if let Some(seat) = self.seats.get_mut(name) {
+            phase.clone_into(&mut seat.phase);
+        }
+    }
+
+    /// Whether every node has committed `window`.
+    pub(super) fn all_reached(&self, window: u64) -> bool {
+        self.seats.values().all(|seat| seat.committed(window))
+    }
+
+    /// The newest window that some node committed.
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.seats.values().filter_map(|seat| seat.windows.keys().next_back()).max().copied()
+    }
+
+    /// Whether nodes that committed the same window stand at the same parameters, in every window, and all of them
+    /// reached `last`.
+    pub(super) fn agreed(&self, last: u64) -> bool {
+        let mut states: BTreeMap<u64, Digest> = BTreeMap::new();
+        let mut same = true;
+        for (window, event) in self.seats.values().flat_map(|seat| &seat.windows).filter(|(_, e)| e.is_committed()) {
+            if let Some(state) = event.state {
+                same &= *states.entry(*window).or_insert(state) == state;
+            }
+        }
+        same && self.all_reached(last)
+    }
+
+    /// The held-out loss after each window, by whichever validator measured it first in order of names.
+    pub(super) fn heldout(&self) -> BTreeMap<u64, f32> {
+        let mut losses = BTreeMap::new();
+        for (window, event) in self.validators().flat_map(|seat| &seat.windows) {
+            if let Some(loss) = event.heldout_loss {
+                losses.entry(*window).or_insert(loss);
+            }
+        }
+        losses
+    }
+
+    /// The submissions of each window, by whichever validator judged them first in order of names.
+    pub(super) fn submissions(&self) -> BTreeMap<u64, &[SubmissionEvent]> {
+        let mut all: BTreeMap<u64, &[SubmissionEvent]> = BTreeMap::new();
+        for (window, event) in self.validators().flat_map(|seat| &seat.windows) {
+            if !event.submissions.is_empty() {
+                all.entry(*window).or_insert(&event.submissions);
+            }
+        }
+        all
+    }
+
+    /// What the validators last said of `uid`.
+    pub(super) fn judged(&self, uid: u16) -> Option<&SubmissionEvent> {
+        let submissions = self.submissions();
+        let newest = submissions.values().next_back()?;
+        newest.iter().find(|submission| submission.uid.0 == uid)
+    }
+
+    fn validators(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.values().filter(|seat| seat.role == Role::Validator)
+    }
+}
+
+impl Seat {
+    /// Whether this node has committed `window`, or joined from a checkpoint after it.
+    fn committed(&self, window: u64) -> bool {
+        let joined_later = self.started.as_ref().is_some_and(|started| started.next.0 > window);
+        joined_later || self.windows.get(&window).is_some_and(WindowEvent::is_committed)
+    }
+
+    /// The digest of its parameters after `last`, or after the newest window before that.
+    pub(super) fn state(&self, last: u64) -> Option<Digest> {
+        self.windows.range(..=last).rev().find(|(_, event)| event.is_committed()).and_then(|(_, event)| event.state)
+    }
+
+    /// How many windows changed its parameters.
+    pub(super) fn applied(&self, last: u64) -> usize {
+        self.windows.range(..=last).map(|(_, event)| event).filter(|event| event.outcome == "applied").count()
+    }
+}

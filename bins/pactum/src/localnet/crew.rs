@@ -1,0 +1,156 @@
+//! The processes of a local network: started, listened to, started again when they fall, and never left behind.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// How long a process may take to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How to start one process: this very program with a subcommand.
+#[derive(Clone, Debug)]
+pub(super) struct Spec {
+    /// What people call it.
+    pub(super) name: String,
+    /// The arguments, the subcommand first.
+    pub(super) args: Vec<OsString>,
+    /// Where its log goes.
+    pub(super) log: PathBuf,
+}
+
+/// What a process did.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// It printed a line.
+    Line(String),
+    /// It ended; whether it meant to.
+    Ended {
+        /// Whether its exit code says that all was well.
+        well: bool,
+        /// What the system says of it.
+        how: String,
+    },
+}
+
+/// All processes.
+pub(super) struct Crew {
+    program: PathBuf,
+    members: Vec<Member>,
+    listeners: JoinSet<()>,
+    sender: mpsc::Sender<(usize, Happening)>,
+    happenings: mpsc::Receiver<(usize, Happening)>,
+}
+
+struct Member {
+    spec: Spec,
+    /// Held open while the process shall run: it ends when this is closed, also by the death of this process.
+    leash: Option<ChildStdin>,
+    running: bool,
+}
+
+impl Crew {
+    pub(super) fn new() -> io::Result<Self> {
+        let (sender, happenings) = mpsc::channel(256);
+        let program = std::env::current_exe()?;
+        Ok(Self { program, members: Vec::new(), listeners: JoinSet::new(), sender, happenings })
+    }
+
+    /// Starts a process and returns its number.
+    pub(super) fn start(&mut self, spec: Spec) -> io::Result<usize> {
+        self.members.push(Member { spec, leash: None, running: false });
+        let number = self.members.len() - 1;
+        self.restart(number)?;
+        Ok(number)
+    }
+
+    /// Starts a process that has ended again.
+    pub(super) fn restart(&mut self, number: usize) -> io::Result<()> {
+        let member = &mut self.members[number];
+        let log = File::options().create(true).append(true).open(&member.spec.log)?;
+        let mut command = Command::new(&self.program);
+        command.args(&member.spec.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        // Ctrl-C in a terminal is for this process; the others hear of it through their leash, in order.
+        #[cfg(unix)]
+        command.process_group(0);
+        let mut process = command.spawn()?;
+        member.leash = process.stdin.take();
+        member.running = true;
+        let lines = process.stdout.take();
+        let sender = self.sender.clone();
+        self.listeners.spawn(async move {
+            if let Some(lines) = lines {
+                listen(number, lines, &sender).await;
+            }
+            let (well, how) = match process.wait().await {
+                Ok(status) => (status.success(), status.to_string()),
+                Err(error) => (false, error.to_string()),
+            };
+            let _ = sender.send((number, Happening::Ended { well, how })).await;
+        });
+        Ok(())
+    }
+
+    /// The next thing that a process did. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> (usize, Happening) {
+        // A sender lives in `self`, so the channel never closes.
+        let Some((number, happening)) = self.happenings.recv().await else { return std::future::pending().await };
+        if matches!(happening, Happening::Ended { .. }) {
+            self.members[number].running = false;
+            self.members[number].leash = None;
+        }
+        (number, happening)
+    }
+
+    /// The name of a process.
+    pub(super) fn name(&self, number: usize) -> &str {
+        &self.members[number].spec.name
+    }
+
+    /// Changes how a process is started the next time.
+    pub(super) fn respec(&mut self, number: usize, spec: Spec) {
+        self.members[number].spec = spec;
+    }
+
+    /// Asks one process to end.
+    pub(super) fn release(&mut self, number: usize) {
+        self.members[number].leash = None;
+    }
+
+    /// Asks every process to end, in the order given by `last`: those it picks end after all others have.
+    pub(super) async fn stop(mut self, last: &[usize]) {
+        for number in (0..self.members.len()).filter(|number| !last.contains(number)) {
+            self.release(number);
+        }
+        self.wait_for(|number| !last.contains(&number)).await;
+        last.iter().for_each(|number| self.release(*number));
+        self.wait_for(|_| true).await;
+        // Whoever is still there is killed as its listener is dropped.
+        self.listeners.shutdown().await;
+    }
+
+    async fn wait_for(&mut self, whom: impl Fn(usize) -> bool) {
+        let all_ended = async {
+            while self.members.iter().enumerate().any(|(number, member)| whom(number) && member.running) {
+                self.next().await;
+            }
+        };
+        let _ = tokio::time::timeout(GRACE, all_ended).await;
+    }
+}
+
+async fn listen(number: usize, lines: ChildStdout, sender: &mpsc::Sender<(usize, Happening)>) {
+    let mut lines = BufReader::new(lines).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if sender.send((number, Happening::Line(line))).await.is_err() {
+            return;
+        }
+    }
+}

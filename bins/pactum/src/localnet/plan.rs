@@ -1,0 +1,178 @@
+//! What a local network consists of, and where its files are.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pactum_cli::{Failure, Progress};
+use pactum_data::{Dataset, PrepareOptions, Tokenizer};
+use pactum_protocol::{BlockNumber, Digest, Hparams};
+use serde::{Deserialize, Serialize};
+
+use super::board::Role;
+use super::crew::Spec;
+use super::{Args, speed};
+use crate::cheat::Kind;
+
+/// Blocks before the first window, in which the nodes start and register.
+const BLOCKS_BEFORE: u64 = 12;
+
+/// The network as it was first started; the same for as long as its folder lives.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Plan {
+    #[serde(skip)]
+    pub(super) dir: PathBuf,
+    #[serde(skip)]
+    pub(super) url: String,
+    pub(super) miners: u16,
+    pub(super) validators: u16,
+    pub(super) cheaters: Vec<Kind>,
+    pub(super) hparams: Hparams,
+    pub(super) inputs: Vec<PathBuf>,
+}
+
+/// One node of the network.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) cheat: Option<Kind>,
+}
+
+impl Plan {
+    /// Reads the plan of the folder, or makes one from the arguments.
+    pub(super) fn make(args: &Args, progress: &Progress) -> Result<Self, Failure> {
+        let dir = match &args.dir {
+            Some(dir) => dir.clone(),
+            None => std::env::temp_dir().join(format!("pactum-localnet-{}", std::process::id())),
+        };
+        fs::create_dir_all(dir.join("logs"))
+            .map_err(|error| Failure::because(format!("cannot write to {}", dir.display()), &error))?;
+        let file = dir.join("localnet.json");
+        let plan = match fs::read(&file) {
+            Ok(bytes) => Self::read(&bytes, &file, args)?,
+            Err(_) => {
+                let plan = Self::begin(args, &dir, progress)?;
+                fs::write(&file, serde_json::to_vec_pretty(&plan)?)?;
+                plan
+            }
+        };
+        let plan = Self { dir, ..plan };
+        fs::write(plan.dir.join("run.toml"), toml::to_string_pretty(&plan.hparams)?)?;
+        Ok(plan)
+    }
+
+    fn read(bytes: &[u8], file: &Path, args: &Args) -> Result<Self, Failure> {
+        let plan: Self = serde_json::from_slice(bytes).map_err(|error| {
+            Failure::because(format!("{} is damaged; choose another --dir", file.display()), &error)
+        })?;
+        let same = plan.miners == args.miners
+            && plan.validators == args.validators
+            && plan.cheaters == args.cheaters
+            && plan.hparams.preset == args.preset
+            && plan.hparams.seed == args.seed
+            && (args.data.is_empty() || plan.inputs == args.data);
+        if same {
+            return Ok(plan);
+        }
+        Err(Failure::new(format!(
+            "{} was made with other options (data, miners, validators, cheaters, preset or seed); give the same ones or \
+             choose another --dir",
+            file.display()
+        )))
+    }
+
+    fn begin(args: &Args, dir: &Path, progress: &Progress) -> Result<Self, Failure> {
+        let mut hparams = Hparams::preset(&args.preset).ok_or_else(|| {
+            Failure::new(format!(
+                "there is no preset {:?}; choose one of {}",
+                args.preset,
+                pactum_protocol::PRESETS.join(", ")
+            ))
+        })?;
+        let context = usize::try_from(hparams.model.context)?;
+        let options = PrepareOptions {
+            tokenizer: Tokenizer::Bytes,
+            heldout_fraction: 0.05,
+            context,
+            ..PrepareOptions::default()
+        };
+        crate::data::from_texts(&args.data, &dir.join("data"), &options, progress)?;
+        let dataset = Dataset::open(&dir.join("data"))?;
+        hparams.seed = args.seed;
+        hparams.dataset = Digest(dataset.digest());
+        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(args.cheaters.len())? + 1;
+        hparams.data.slots = nodes;
+        hparams.time.start = BlockNumber(BLOCKS_BEFORE);
+        progress.headline("measuring this machine");
+        speed::set_pace(&mut hparams, usize::from(args.miners) + args.cheaters.len())?;
+        hparams.validate()?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            url: String::new(),
+            miners: args.miners,
+            validators: args.validators,
+            cheaters: args.cheaters.clone(),
+            hparams,
+            inputs: args.data.clone(),
+        })
+    }
+
+    /// All nodes, validators first.
+    pub(super) fn seats(&self) -> Vec<Place> {
+        let validators = (1..=self.validators).map(|n| Place::new(format!("validator-{n}"), Role::Validator, None));
+        let miners = (1..=self.miners).map(|n| Place::new(format!("miner-{n}"), Role::Miner, None));
+        let cheaters = self.cheaters.iter().map(|kind| Place::new(format!("cheat-{kind}"), Role::Miner, Some(*kind)));
+        let late = self.dir.join("nodes").join(LATE).exists().then(Place::late);
+        validators.chain(miners).chain(cheaters).chain(late).collect()
+    }
+
+    pub(super) fn log_file(&self, name: &str) -> PathBuf {
+        self.dir.join("logs").join(format!("{name}.log"))
+    }
+
+    pub(super) fn chain_spec(&self, listen: &str) -> Spec {
+        let hparams = self.dir.join("run.toml");
+        let args = vec![
+            "chain".into(),
+            "--child".into(),
+            "--listen".into(),
+            listen.into(),
+            "--dir".into(),
+            self.dir.join("chain").into(),
+            "--hparams".into(),
+            hparams.into(),
+        ];
+        Spec { name: "chain".to_owned(), args, log: self.log_file("chain") }
+    }
+
+    pub(super) fn node_spec(&self, place: &Place) -> Spec {
+        let mut args: Vec<OsString> = match (place.role, place.cheat) {
+            (_, Some(kind)) => vec!["cheat".into(), kind.to_string().into()],
+            (Role::Miner, None) => vec!["miner".into()],
+            (Role::Validator, None) => vec!["validator".into()],
+        };
+        args.extend(
+            ["--child", "--events", "--threads", "1", "--listen", "127.0.0.1:0", "--chain"].map(OsString::from),
+        );
+        args.push(self.url.clone().into());
+        args.push("--dir".into());
+        args.push(self.dir.join("nodes").join(&place.name).into());
+        args.push("--data".into());
+        args.push(self.dir.join("data").into());
+        Spec { name: place.name.clone(), args, log: self.log_file(&place.name) }
+    }
+}
+
+const LATE: &str = "miner-late";
+
+impl Place {
+    fn new(name: String, role: Role, cheat: Option<Kind>) -> Self {
+        Self { name, role, cheat }
+    }
+
+    /// The miner that starts when half of the windows are done.
+    pub(super) fn late() -> Self {
+        Self::new(LATE.to_owned(), Role::Miner, None)
+    }
+}

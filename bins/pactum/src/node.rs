@@ -1,0 +1,48 @@
+//! `pactum miner` and `pactum validator`: one node of a network.
+
+use pactum_cli::{Failure, Stop, output};
+use pactum_node::{Event, Flags, Runner, Trainer};
+use pactum_round::{Learner, Role};
+
+/// Trains, and submits what it learned, until it is stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: pactum miner --chain ws://127.0.0.1:9944 --data pactum-data --dir miner")]
+pub(crate) struct MinerArgs {
+    #[command(flatten)]
+    pub(crate) node: Flags,
+}
+
+/// Checks, scores and pays miners until it is stopped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: pactum validator --chain ws://127.0.0.1:9944 --data pactum-data --dir validator")]
+pub(crate) struct ValidatorArgs {
+    #[command(flatten)]
+    pub(crate) node: Flags,
+}
+
+pub(crate) async fn mine(args: MinerArgs, stop: Stop) -> Result<(), Failure> {
+    run(&args.node, Role::Miner, |trainer| trainer, stop).await
+}
+
+pub(crate) async fn validate(args: ValidatorArgs, stop: Stop) -> Result<(), Failure> {
+    run(&args.node, Role::Validator, |trainer| trainer, stop).await
+}
+
+/// Runs a node whose learner is what `wrap` makes of the real one.
+pub(crate) async fn run<L: Learner>(
+    flags: &Flags,
+    role: Role,
+    wrap: impl FnOnce(Trainer) -> L,
+    stop: Stop,
+) -> Result<(), Failure> {
+    let config = flags.config(role)?;
+    let asked = stop.clone();
+    // A reader that went away is no reason to stop training.
+    let mut tell = |event: &Event| drop(output(flags.line(event)));
+    let node = Runner::new(config, role, move || !asked.is_stopped());
+    tokio::select! {
+        biased;
+        () = stop.stopped() => Ok(()),
+        ended = node.run(wrap, &mut tell) => Ok(ended?),
+    }
+}

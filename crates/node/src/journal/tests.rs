@@ -1,0 +1,71 @@
+use super::*;
+
+fn entry(next: u64) -> Entry {
+    Entry { next: Window(next), previous: Digest::of(b"manifest"), state: Digest::of(&next.to_le_bytes()) }
+}
+
+fn journal_of(windows: u64) -> (tempfile::TempDir, DiskJournal) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = DiskJournal::open(folder.path()).unwrap();
+    for next in 1..=windows {
+        journal.commit(&entry(next), vec![next as u8; 100], None).unwrap();
+    }
+    (folder, journal)
+}
+
+#[test]
+fn a_new_journal_recovers_nothing() {
+    let (_folder, journal) = journal_of(0);
+    assert!(journal.recover().unwrap().is_none());
+}
+
+#[test]
+fn the_newest_window_is_recovered_after_reopening() {
+    let (folder, journal) = journal_of(5);
+    drop(journal);
+    let recovered = DiskJournal::open(folder.path()).unwrap().recover().unwrap().unwrap();
+    assert_eq!(recovered.entry, entry(5));
+    assert_eq!(recovered.snapshot, vec![5; 100]);
+    assert_eq!(recovered.damaged, 0);
+}
+
+#[test]
+fn a_damaged_snapshot_falls_back_to_the_one_before() {
+    let (folder, journal) = journal_of(5);
+    fs::write(folder.path().join("window-5.snapshot"), b"rubbish").unwrap();
+    let recovered = journal.recover().unwrap().unwrap();
+    assert_eq!((recovered.entry, recovered.damaged), (entry(4), 1));
+}
+
+#[test]
+fn a_crash_between_the_file_and_the_line_loses_only_that_window() {
+    let (folder, journal) = journal_of(3);
+    write_durably(&folder.path().join("window-4.snapshot"), b"written, never named").unwrap();
+    assert_eq!(journal.recover().unwrap().unwrap().entry, entry(3));
+}
+
+#[test]
+fn nothing_but_damaged_snapshots_says_what_to_do() {
+    let (folder, journal) = journal_of(2);
+    for next in 1..=2 {
+        fs::remove_file(folder.path().join(format!("window-{next}.snapshot"))).unwrap();
+    }
+    assert!(journal.recover().unwrap_err().to_string().contains("joins anew"));
+}
+
+#[test]
+fn old_snapshots_are_removed() {
+    let (folder, _journal) = journal_of(9);
+    let snapshots = fs::read_dir(folder.path()).unwrap();
+    let count = snapshots.filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "snapshot")).count();
+    assert_eq!(count, 2);
+}
+
+#[test]
+fn rubbish_in_place_of_the_journal_is_refused_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("journal.redb"), b"this is no database, but it is long enough to look like one")
+        .unwrap();
+    let error = DiskJournal::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("cannot open the journal"), "{error}");
+}

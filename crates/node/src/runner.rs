@@ -1,0 +1,333 @@
+//! A node from its configuration to its last window.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pactum_chain::{Call, Chain as _, ChainError, Sr25519, Wallet, WalletError};
+use pactum_data::{Dataset, OpenError};
+use pactum_protocol::{Digest, Hparams, Limits, Metagraph, Neuron, Schedule, Sign, Uid, Window, WireError, run_digest};
+use pactum_round::{Doors, Identity, Learner, Node, Ports, Role, RoundError, Rules, Standing};
+use pactum_scoring::ScoreBook;
+use pactum_subtensor::{Client, ConnectError, Link};
+use pactum_transport::{BindError, BlobStore, Endpoint, EndpointConfig, StoreError, TransportLimits};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::config::Config;
+use crate::event::{Event, Started, WindowEvent};
+use crate::exchange::Network;
+use crate::inbox::Inbox;
+use crate::journal::{DiskJournal, JournalError, write_durably};
+use crate::public::{LocalClock, Public};
+use crate::trainer::{Stopwatch, Trainer, TrainerError};
+
+/// The shortest and the longest time a peer is given to answer.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(10));
+/// How many peers may in turn be waited for in vain in one window.
+const PATIENCE_SHARE: u64 = 10;
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The node's folder cannot be used.
+    #[error("cannot use the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another node runs in the folder.
+    #[error("another node runs in {path}; stop it, or choose another folder with --dir")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder is of another run.
+    #[error("{path} belongs to another run; choose another folder with --dir, or another chain with --chain")]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The wallet cannot be read or made.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The chain's address is wrong.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The chain refuses this node.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The chain carries no settings that this release understands.
+    #[error("the chain's run cannot be read ({0}); this program and the chain may be of different versions")]
+    Run(WireError),
+    /// The settings make no sense.
+    #[error("the run's settings are not valid: {0}")]
+    Hparams(#[from] pactum_protocol::HparamsError),
+    /// The dataset cannot be used.
+    #[error(transparent)]
+    Data(#[from] OpenError),
+    /// The dataset is not the run's.
+    #[error("{path} is another dataset (digest {found}) than the run trains on ({expected}); prepare the run's data")]
+    OtherData {
+        /// The dataset's folder.
+        path: PathBuf,
+        /// Its digest.
+        found: Digest,
+        /// The digest in the run's settings.
+        expected: Digest,
+    },
+    /// The learner cannot be set up.
+    #[error(transparent)]
+    Trainer(#[from] TrainerError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The blobs cannot be kept.
+    #[error(transparent)]
+    Blobs(#[from] StoreError),
+    /// The network cannot be reached.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The round cannot go on.
+    #[error(transparent)]
+    Round(#[from] RoundError),
+}
+
+/// One node: its configuration, what it does, and whether it shall go on.
+pub struct Runner {
+    config: Config,
+    role: Role,
+    keep_going: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The ports of a node that runs.
+struct Live<L>(std::marker::PhantomData<L>);
+
+impl<L: Learner> Ports for Live<L> {
+    type Chain = Public;
+    type Exchange = Network;
+    type Learner = L;
+    type Journal = DiskJournal;
+    type Clock = LocalClock;
+}
+
+/// What the chain says of the run.
+struct Run {
+    hparams: Hparams,
+    digest: Digest,
+    weights_version: u64,
+}
+
+impl Runner {
+    /// A node that trains as long as `keep_going` says so; to end it, drop the future of [`Runner::run`].
+    pub fn new(config: Config, role: Role, keep_going: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { config, role, keep_going: Arc::new(keep_going) }
+    }
+
+    /// Runs the node: finds the chain, recovers what was committed, registers, catches up, and takes part in one
+    /// window after the other. What happens is told to `tell`. `wrap` may put another learner around the real one.
+    ///
+    /// # Errors
+    /// [`NodeError`] says what to do about it. Peers cause none, and a chain that is away is waited for.
+    pub async fn run<L: Learner>(
+        self,
+        wrap: impl FnOnce(Trainer) -> L,
+        tell: &mut dyn FnMut(&Event),
+    ) -> Result<(), NodeError> {
+        let _lock = self.lock()?;
+        let wallet = Arc::new(self.wallet()?);
+        tell(&Event::phase("looking for the chain"));
+        let client = Arc::new(Client::connect(&self.config.chain, None)?);
+        let run = read_run(&client).await?;
+        self.claim(&run)?;
+        let (trainer, journal, standing) = self.recover(&run)?;
+        let stopwatch = trainer.stopwatch();
+        let parameters = trainer.parameters();
+        let limits = Limits::new(trainer.payload_bytes_max(), run.hparams.scoring.max_entries);
+        let network = self.network(&run, limits, &wallet)?;
+        let uid = self.register(&client, &wallet, &network).await?;
+        let started = Started {
+            hotkey: wallet.hotkey(),
+            uid,
+            address: network.endpoint.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            next: standing.next,
+            parameters,
+        };
+        tell(&Event::Started(started));
+        let public =
+            Public { client: Arc::clone(&client), wallet: Arc::clone(&wallet), weights_version: run.weights_version };
+        let _told = Background(tokio::spawn(public.clone().keep_told(Arc::clone(&network.inbox))));
+        let doors: Doors<Live<L>> =
+            Doors { chain: public, exchange: network, learner: wrap(trainer), journal, clock: LocalClock::default() };
+        let identity = Identity { signer: wallet, verifier: Arc::new(Sr25519), role: self.role };
+        let node = Node::new(doors, Rules::new(run.digest, run.hparams, limits), identity, standing);
+        watch_over(node, &client, &stopwatch, tell).await
+    }
+
+    /// Keeps a second process out of the folder for as long as the file is open.
+    fn lock(&self) -> Result<File, NodeError> {
+        let path = &self.config.dir;
+        let folder = |source| NodeError::Folder { path: path.clone(), source };
+        fs::create_dir_all(path).map_err(folder)?;
+        let file = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(folder)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(NodeError::Busy { path: path.clone() }),
+            Err(fs::TryLockError::Error(source)) => Err(folder(source)),
+        }
+    }
+
+    /// Notes in the folder which run it belongs to, so that it is never used for another.
+    fn claim(&self, run: &Run) -> Result<(), NodeError> {
+        let path = self.config.dir.join("run");
+        let folder = |source| NodeError::Folder { path: self.config.dir.clone(), source };
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim() == run.digest.to_string() => Ok(()),
+            Ok(_) => Err(NodeError::OtherRun { path: self.config.dir.clone() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write_durably(&path, run.digest.to_string().as_bytes()).map_err(folder)
+            }
+            Err(error) => Err(folder(error)),
+        }
+    }
+
+    fn wallet(&self) -> Result<Wallet, NodeError> {
+        let path = self.config.wallet_path();
+        if path.exists() {
+            return Ok(Wallet::load(&path)?);
+        }
+        let wallet = Wallet::generate();
+        wallet.save(&path)?;
+        info!(path = %path.display(), "made a new wallet; keep a copy of it");
+        Ok(wallet)
+    }
+
+    /// The learner at the newest committed window, and the journal that says so.
+    fn recover(&self, run: &Run) -> Result<(Trainer, DiskJournal, Standing), NodeError> {
+        let dataset = Dataset::open(&self.config.data)?;
+        let found = Digest(dataset.digest());
+        let expected = run.hparams.dataset;
+        if found != expected {
+            return Err(NodeError::OtherData { path: self.config.data.clone(), found, expected });
+        }
+        let mut trainer =
+            Trainer::new(&run.hparams, dataset, self.role, self.config.threads(), Arc::clone(&self.keep_going))?;
+        let journal = DiskJournal::open(&self.config.dir.join("journal"))?;
+        let scores = (self.role == Role::Validator).then(ScoreBook::new);
+        let mut standing = Standing { next: Window(0), previous: Digest::ZERO, scores };
+        if let Some(recovered) = journal.recover()? {
+            trainer.restore(&recovered.snapshot, &recovered.entry)?;
+            standing.next = recovered.entry.next;
+            standing.previous = recovered.entry.previous;
+            standing.scores = recovered.scores.or(standing.scores);
+        }
+        Ok((trainer, journal, standing))
+    }
+
+    fn network(&self, run: &Run, limits: Limits, wallet: &Arc<Wallet>) -> Result<Network, NodeError> {
+        let blobs = Arc::new(BlobStore::open(self.config.dir.join("blobs"), self.config.blob_bytes_max)?);
+        let schedule = Schedule::new(&run.hparams.time);
+        let inbox = Arc::new(Inbox::new(limits, schedule, Arc::clone(&blobs)));
+        let config = EndpointConfig { listen: self.config.listen, run: run.digest, limits: patience(&run.hparams) };
+        let signer = Arc::clone(wallet);
+        let endpoint = Endpoint::bind(config, signer, Arc::new(Sr25519), Arc::clone(&inbox) as _)?;
+        Ok(Network { endpoint, inbox, blobs, hotkey: wallet.hotkey() })
+    }
+
+    /// Makes the chain know this node: its key, its address and, of a validator, its stake.
+    async fn register(&self, client: &Client, wallet: &Wallet, network: &Network) -> Result<Uid, NodeError> {
+        let known = self.neuron(client, wallet).await?;
+        if known.is_none() {
+            client.transact(wallet, Call::Register).await?;
+        }
+        let bound = network
+            .endpoint
+            .local_addr()
+            .map_err(|source| BindError::Listen { address: self.config.listen, source })?;
+        let address = self.config.advertise.unwrap_or(bound);
+        if known.and_then(|neuron| neuron.address) != Some(address) {
+            client.transact(wallet, Call::ServeAddress { address }).await?;
+        }
+        let staked = known.is_some_and(|neuron| neuron.stake > 0);
+        if self.role == Role::Validator && !staked {
+            client.transact(wallet, Call::AddStake { amount: self.config.stake }).await?;
+        }
+        let neuron = self.neuron(client, wallet).await?;
+        Ok(neuron.map(|neuron| neuron.uid).unwrap_or_default())
+    }
+
+    async fn neuron(&self, client: &Client, wallet: &Wallet) -> Result<Option<Neuron>, NodeError> {
+        let head = client.head().await?;
+        let metagraph: Metagraph = client.metagraph(head.number).await?;
+        Ok(metagraph.by_hotkey(&wallet.hotkey()).copied())
+    }
+}
+
+/// A task that ends with its owner.
+struct Background(tokio::task::JoinHandle<()>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn read_run(client: &Client) -> Result<Run, NodeError> {
+    let genesis = client.genesis().await?;
+    let hparams = Hparams::decode(&genesis.run, &Limits::default()).map_err(NodeError::Run)?;
+    hparams.validate()?;
+    let digest = run_digest(&genesis.hash(), &hparams.digest());
+    Ok(Run { hparams, digest, weights_version: genesis.weights_version })
+}
+
+/// One window after the other.
+async fn watch_over<L: Learner>(
+    mut node: Node<Live<L>>,
+    client: &Client,
+    stopwatch: &Stopwatch,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<(), NodeError> {
+    let mut connection = client.link();
+    attend(node.join(), &mut connection, tell).await?;
+    loop {
+        if let Some(report) = attend(node.advance(), &mut connection, tell).await? {
+            tell(&Event::Window(Box::new(WindowEvent::new(&report, stopwatch.take_seconds()))));
+        }
+    }
+}
+
+/// Does `work`, and says when the chain goes and comes back meanwhile.
+async fn attend<T>(
+    work: impl Future<Output = T>,
+    connection: &mut watch::Receiver<Link>,
+    tell: &mut dyn FnMut(&Event),
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Ok(()) = connection.changed() => {
+                let away = matches!(*connection.borrow_and_update(), Link::Waiting { .. });
+                tell(&Event::phase(if away { "waiting for the chain" } else { "up" }));
+            }
+            done = &mut work => return done,
+        }
+    }
+}
+
+/// How long peers are waited for, in proportion to the window.
+fn patience(hparams: &Hparams) -> TransportLimits {
+    let window = hparams.time.window_blocks.saturating_mul(hparams.time.block_millis);
+    let share = Duration::from_millis(window / PATIENCE_SHARE).clamp(PATIENCE.0, PATIENCE.1);
+    let limits = TransportLimits::default();
+    TransportLimits {
+        handshake_timeout: share.min(limits.handshake_timeout),
+        request_timeout: share.min(limits.request_timeout),
+        ..limits
+    }
+}

@@ -1,0 +1,334 @@
+//! The learner and its data as the round sees them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use pactum_data::{Assignment, AssignmentError, Dataset, SampleError, draw_samples};
+use pactum_learner::{
+    AdamWConfig, CodecError, CompressionConfig, InnerConfig, Learner as Core, LearnerConfig, LearnerError, Mean,
+    ModelConfig, OuterConfig, Quantiser, RateSchedule, RestoreError, Settings, SparseUpdate, Weighted,
+};
+use pactum_protocol::{Digest, Hparams, Malformation, ModelShape, Window};
+use pactum_round::{BoxError, Entry, Evidence, InnerReport, JudgeJob, Learner, Own, Role, TrainJob};
+
+use crate::journal::{DiskJournal, JournalError};
+
+/// How many held-out sequences a validator measures the loss on.
+const HELDOUT_SEQUENCES: usize = 32;
+
+/// Why no learner can be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainerError {
+    /// The settings describe no learner.
+    #[error(transparent)]
+    Learner(#[from] LearnerError),
+    /// The snapshot is not of this run.
+    #[error("the snapshot of window {window} cannot be used: {source}; move the journal away and the node joins anew")]
+    Snapshot {
+        /// The window it was taken at.
+        window: Window,
+        /// What is wrong with it.
+        source: RestoreError,
+    },
+    /// The snapshot holds other parameters than the journal says.
+    #[error("the snapshot of window {0} is not what the journal says; move the journal away and the node joins anew")]
+    Mismatch(Window),
+    /// The samples cannot be assigned.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// The held-out samples cannot be read.
+    #[error(transparent)]
+    Samples(#[from] SampleError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Nothing was committed yet.
+    #[error("no window was committed yet")]
+    Nothing,
+}
+
+/// Seconds spent training, told across the wall between the round and the world.
+#[derive(Clone, Debug, Default)]
+pub struct Stopwatch(Arc<AtomicU64>);
+
+impl Stopwatch {
+    /// The seconds since they were last taken.
+    #[must_use]
+    pub fn take_seconds(&self) -> f64 {
+        self.0.swap(0, Ordering::Relaxed) as f64 / 1e6
+    }
+
+    fn add(&self, since: Instant) {
+        let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+/// The real learner over a prepared dataset.
+pub struct Trainer {
+    core: Core,
+    dataset: Dataset,
+    assignment: Assignment,
+    heldout: Vec<u32>,
+    /// The step along a contribution at which it is judged.
+    step: f32,
+    /// Sequences in each of the two sets that a contribution is judged on.
+    sequences: usize,
+    keep_going: Arc<dyn Fn() -> bool + Send + Sync>,
+    stopwatch: Stopwatch,
+    role: Role,
+}
+
+impl Trainer {
+    /// A learner at the start of the run; it trains as long as `keep_going` says so.
+    ///
+    /// # Errors
+    /// If the settings describe no learner, or the dataset is too small for them.
+    pub fn new(
+        hparams: &Hparams,
+        dataset: Dataset,
+        role: Role,
+        threads: usize,
+        keep_going: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Result<Self, TrainerError> {
+        let config = LearnerConfig { threads, ..learner_config(hparams) };
+        let context = config.model.context;
+        let per_slot = hparams.inner.steps.saturating_mul(hparams.inner.batch);
+        Ok(Self {
+            assignment: Assignment::new(dataset.samples(context), hparams.data.slots, per_slot)?,
+            heldout: dataset.heldout(context, HELDOUT_SEQUENCES)?,
+            step: hparams.scoring.step_factor * hparams.outer.rate,
+            sequences: usize::try_from(hparams.scoring.sequences).unwrap_or(usize::MAX),
+            core: Core::new(config, hparams.seed)?,
+            stopwatch: Stopwatch::default(),
+            dataset,
+            keep_going,
+            role,
+        })
+    }
+
+    /// How long this learner has been training.
+    #[must_use]
+    pub fn stopwatch(&self) -> Stopwatch {
+        self.stopwatch.clone()
+    }
+
+    /// What learns.
+    #[must_use]
+    pub fn learner(&self) -> &Core {
+        &self.core
+    }
+
+    /// Parameters of the model.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.core.parameters().len() as u64
+    }
+
+    /// The longest payload that a peer of this run can send, in bytes.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> u64 {
+        self.core.payload_bytes_max() as u64
+    }
+
+    /// Sequences in a window with all inner steps.
+    #[must_use]
+    pub fn samples_in_full(&self) -> u32 {
+        let inner = &self.core.config().inner;
+        u32::try_from(inner.batch).unwrap_or(u32::MAX).saturating_mul(inner.steps)
+    }
+
+    /// Goes on where `snapshot` was taken.
+    ///
+    /// # Errors
+    /// If the snapshot is damaged, of another model, or not what `entry` says.
+    pub fn restore(&mut self, snapshot: &[u8], entry: &Entry) -> Result<(), TrainerError> {
+        let window = entry.next;
+        let core = Core::restore(self.core.config().clone(), snapshot)
+            .map_err(|source| TrainerError::Snapshot { window, source })?;
+        if core.window() != window.0 || Digest(core.state_digest()) != entry.state {
+            return Err(TrainerError::Mismatch(window));
+        }
+        self.core = core;
+        Ok(())
+    }
+
+    fn batch(&self, samples: &[u64]) -> Result<Vec<u32>, SampleError> {
+        self.dataset.batch(self.core.config().model.context, samples)
+    }
+
+    /// Losses before and after a contribution on `samples`.
+    fn losses(&mut self, samples: &[u64], update: &SparseUpdate) -> Result<Vec<(f32, f32)>, BoxError> {
+        if samples.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = self.batch(samples)?;
+        let pairs = self.core.judge(update, self.step, &batch)?;
+        Ok(pairs.into_iter().map(|pair| (pair.before, pair.after)).collect())
+    }
+}
+
+impl Learner for Trainer {
+    type Update = SparseUpdate;
+
+    fn train(&mut self, job: &TrainJob, keep_going: &mut dyn FnMut() -> bool) -> Result<InnerReport, BoxError> {
+        let began = Instant::now();
+        let samples = self.assignment.of(job.window.0, u32::from(job.uid.0), &job.seed.0);
+        let inner = &self.core.config().inner;
+        let (rows, steps, context) = (inner.batch, inner.steps, self.core.config().model.context);
+        let dataset = &self.dataset;
+        let mut failed = None;
+        let mut batches = |step: u32| {
+            let part = samples.chunks(rows).nth(usize::try_from(step).unwrap_or(usize::MAX))?;
+            dataset.batch(context, part).map_err(|error| failed = Some(error)).ok()
+        };
+        let wanted = &self.keep_going;
+        let made = self.core.inner_steps(&mut batches, steps, &mut || wanted() && keep_going())?;
+        self.stopwatch.add(began);
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let samples = u32::try_from(made.samples).unwrap_or(u32::MAX);
+        Ok(InnerReport { steps: made.steps, samples, loss: made.loss })
+    }
+
+    fn payload(&mut self) -> Option<Vec<u8>> {
+        self.core.compress()
+    }
+
+    fn decode(&self, payload: &[u8]) -> Result<SparseUpdate, Malformation> {
+        self.core.check(payload).map_err(|error| malformation(&error))
+    }
+
+    fn overlap(&self, one: &SparseUpdate, other: &SparseUpdate) -> f64 {
+        one.overlap(other)
+    }
+
+    fn probe(&self, seed: &Digest) -> Digest {
+        Digest(self.core.probe(&seed.0))
+    }
+
+    fn judge(&mut self, job: &JudgeJob, update: &SparseUpdate) -> Result<Evidence, BoxError> {
+        let all = self.assignment.of(job.window.0, u32::from(job.uid.0), &job.assigned.0);
+        let assigned = draw_samples(&all, &job.draw.0, self.sequences);
+        let unassigned = self.assignment.draw_unassigned(job.window.0, &job.draw.0, self.sequences);
+        Ok(Evidence { assigned: self.losses(&assigned, update)?, unassigned: self.losses(&unassigned, update)? })
+    }
+
+    fn apply(&mut self, updates: &[(f32, &SparseUpdate)], own: Own, _next: Window) -> Result<Vec<usize>, BoxError> {
+        let weighted: Vec<_> = updates.iter().map(|(weight, update)| Weighted { update, weight: *weight }).collect();
+        let included = match own {
+            Own::Nothing => None,
+            Own::Included => Some(true),
+            Own::LeftOut => Some(false),
+        };
+        Ok(self.core.apply(&weighted, included)?.outer.skipped)
+    }
+
+    fn heldout_loss(&mut self) -> Result<f32, BoxError> {
+        Ok(self.core.heldout_loss(&self.heldout)?)
+    }
+
+    fn state_digest(&self) -> Digest {
+        Digest(self.core.state_digest())
+    }
+
+    fn checkpoint(&self) -> Vec<u8> {
+        self.core.checkpoint()
+    }
+
+    fn checkpoint_bytes(&self) -> u64 {
+        4 * self.parameters()
+    }
+
+    fn adopt(&mut self, window: Window, checkpoint: &[u8]) -> Result<(), BoxError> {
+        let expected = Digest::of(checkpoint);
+        Ok(self.core.adopt(window.0, checkpoint, &expected.0)?)
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        self.core.snapshot(self.role == Role::Miner)
+    }
+}
+
+/// The model of a run.
+#[must_use]
+pub fn model_config(shape: &ModelShape) -> ModelConfig {
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    ModelConfig {
+        vocab: size(shape.vocab),
+        width: size(shape.width),
+        layers: size(shape.layers),
+        heads: size(shape.heads),
+        kv_heads: size(shape.kv_heads),
+        ffn: size(shape.ffn),
+        context: size(shape.context),
+        rope_base: shape.rope_base,
+        norm_eps: shape.norm_eps,
+        tied: shape.tied,
+        ..ModelConfig::default()
+    }
+}
+
+/// The learner of a run, on one thread.
+#[must_use]
+pub fn learner_config(hparams: &Hparams) -> LearnerConfig {
+    let Hparams { inner, outer, compression, .. } = hparams;
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let optimizer = AdamWConfig {
+        beta1: inner.beta1,
+        beta2: inner.beta2,
+        eps: inner.eps,
+        weight_decay: inner.weight_decay,
+        clip: inner.clip,
+    };
+    let rate =
+        RateSchedule { peak: inner.rate, warmup: inner.warmup.into(), total: inner.total.into(), floor: inner.floor };
+    let mean = match outer.mean {
+        pactum_protocol::Mean::Peers => Mean::Peers,
+        pactum_protocol::Mean::Contributors => Mean::Contributors,
+    };
+    let quantiser = match compression.quantiser {
+        pactum_protocol::Quantiser::SignScale => Quantiser::SignScale,
+        pactum_protocol::Quantiser::TwoLevels => Quantiser::TwoLevels,
+    };
+    LearnerConfig {
+        model: model_config(&hparams.model),
+        inner: InnerConfig { steps: inner.steps, batch: size(inner.batch), optimizer, rate },
+        outer: OuterConfig { rate: outer.rate, mean },
+        compression: CompressionConfig {
+            edge: size(compression.edge),
+            settings: Settings::new(size(compression.top_k), quantiser),
+            decay: compression.decay,
+        },
+        threads: 1,
+    }
+}
+
+/// The parameters that the node in `folder` committed last. The node must not be running.
+///
+/// # Errors
+/// If the folder holds no journal of this run.
+pub fn latest_parameters(folder: &Path, hparams: &Hparams) -> Result<Vec<f32>, TrainerError> {
+    let recovered = DiskJournal::open(&folder.join("journal"))?.recover()?.ok_or(TrainerError::Nothing)?;
+    let window = recovered.entry.next;
+    let core = Core::restore(learner_config(hparams), &recovered.snapshot)
+        .map_err(|source| TrainerError::Snapshot { window, source })?;
+    Ok(core.parameters().to_vec())
+}
+
+fn malformation(error: &CodecError) -> Malformation {
+    match error {
+        CodecError::Truncated(_) => Malformation::Truncated,
+        CodecError::Layout => Malformation::Layout,
+        CodecError::Version(_) | CodecError::Settings => Malformation::Header,
+        CodecError::TooLong { .. } | CodecError::SectionEnd { .. } => Malformation::Trailing,
+        CodecError::Count { .. } => Malformation::Count,
+        CodecError::Index { .. } => Malformation::Index,
+        CodecError::Scale { .. } => Malformation::Scale,
+        _ => Malformation::Other,
+    }
+}

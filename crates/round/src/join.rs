@@ -1,0 +1,60 @@
+//! How a node that is far behind comes in: back along the manifests to a checkpoint, then forward by replay.
+
+use pactum_protocol::{Digest, Manifest, Metagraph, Want, Window, verdict};
+
+use crate::node::{Node, RoundError};
+use crate::ports::{Chain, Clock, Learner, Ports};
+
+impl<P: Ports> Node<P> {
+    /// Takes over the newest checkpoint that can be had, if this node is so far behind that replaying every window
+    /// would take longer than that. Returns the window it now stands at.
+    ///
+    /// The checkpoint is trusted for its digest alone: more than half of the stake committed to it on the chain.
+    ///
+    /// # Errors
+    /// As [`Node::advance`].
+    pub async fn join(&mut self) -> Result<Window, RoundError> {
+        let head = self.doors.chain.head().await.map_err(RoundError::Chain)?;
+        let now = self.rules.schedule.window_at(head.block).unwrap_or_default();
+        let far = u64::from(self.rules.hparams.scoring.checkpoint_every);
+        if now.0 <= self.standing.next.0.saturating_add(far) {
+            return Ok(self.standing.next);
+        }
+        for window in (self.standing.next.0..now.0).rev().map(Window) {
+            if self.adopt(window).await? {
+                break;
+            }
+        }
+        Ok(self.standing.next)
+    }
+
+    /// Takes over the checkpoint that the manifest of `window` names, if there is one and it can be had.
+    async fn adopt(&mut self, window: Window) -> Result<bool, RoundError> {
+        let plan = self.rules.schedule.plan(window);
+        let record = self.doors.chain.record(&plan).await.map_err(RoundError::Chain)?;
+        let Some(digest) = verdict(window, &plan, &record) else { return Ok(false) };
+        let deadline = self.doors.clock.now().after(self.rules.blocks_millis(self.rules.hparams.time.window_blocks));
+        let Ok(Some(manifest)) = self.manifest(digest, &record.metagraph, deadline).await else { return Ok(false) };
+        let Some(state) = checkpoint_of(&manifest, window) else { return Ok(false) };
+        let want = self.checkpoint_want(state, &record.metagraph);
+        let (mut blobs, _) = self.gather(vec![want], &record.metagraph, deadline).await;
+        let Some(checkpoint) = blobs.remove(&state) else { return Ok(false) };
+        self.doors.learner.adopt(window, &checkpoint).map_err(RoundError::Learner)?;
+        self.commit(window, manifest.previous)?;
+        Ok(true)
+    }
+
+    fn checkpoint_want(&self, state: Digest, metagraph: &Metagraph) -> Want {
+        let bytes = self.doors.learner.checkpoint_bytes();
+        let own = self.hotkey();
+        let validators = metagraph.validators().into_iter();
+        let mut sources: Vec<_> = validators.filter(|neuron| neuron.hotkey != own).map(|neuron| neuron.uid).collect();
+        let others = metagraph.neurons.iter().filter(|neuron| !neuron.permit && neuron.hotkey != own);
+        sources.extend(others.map(|neuron| neuron.uid));
+        Want { digest: state, bytes, sources }
+    }
+}
+
+fn checkpoint_of(manifest: &Manifest, window: Window) -> Option<Digest> {
+    manifest.checkpoint.filter(|_| manifest.window == window)
+}

@@ -1,0 +1,78 @@
+//! A miner's window: train, publish, wait, gather, apply, commit.
+
+use pactum_protocol::{BlockNumber, Digest, Header, SignedHeader, Uid, VERSION, WindowPlan, probe_seed};
+
+use crate::node::{Node, Opening, RoundError};
+use crate::ports::{Chain, Clock, Exchange, InnerReport, Learner, Ports, TrainJob};
+use crate::report::WindowReport;
+
+/// The share of the time until `submit_by` that is left for compressing and delivering, as a divisor.
+const PUBLISHING_SHARE: u64 = 8;
+
+impl<P: Ports> Node<P> {
+    pub(crate) async fn mine(&mut self, plan: &WindowPlan) -> Result<WindowReport, RoundError> {
+        let mut report = self.report(plan.window);
+        let opening = self.open(plan).await?;
+        if let Some(uid) = self.uid_in(&opening.metagraph) {
+            let inner = self.train(plan, &opening, uid)?;
+            report.inner = Some(inner);
+            self.publish(plan, &opening, uid, inner, &mut report).await?;
+        }
+        self.reach(plan.submit_by).await?;
+        if let Some((_, payload)) = self.submitted {
+            self.doors.exchange.reveal(&payload).await;
+        }
+        self.reach(plan.attest_by).await?;
+        let decision = self.decide(plan, self.due(&opening, plan.end)).await?;
+        self.close(plan, decision, &mut report).await?;
+        Ok(report)
+    }
+
+    pub(crate) async fn reach(&self, block: BlockNumber) -> Result<(), RoundError> {
+        self.doors.chain.until(block).await.map_err(RoundError::Chain).map(|_| ())
+    }
+
+    fn train(&mut self, plan: &WindowPlan, opening: &Opening, uid: Uid) -> Result<InnerReport, RoundError> {
+        let due = self.due(opening, plan.submit_by);
+        let reserve = (due.0.saturating_sub(opening.opened.0)) / PUBLISHING_SHARE;
+        let job = TrainJob { window: plan.window, uid, seed: opening.seed };
+        let clock = &self.doors.clock;
+        let mut keep_going = || clock.now().after(reserve) < due;
+        self.doors.learner.train(&job, &mut keep_going).map_err(RoundError::Learner)
+    }
+
+    async fn publish(
+        &mut self,
+        plan: &WindowPlan,
+        opening: &Opening,
+        uid: Uid,
+        inner: InnerReport,
+        report: &mut WindowReport,
+    ) -> Result<(), RoundError> {
+        let Some(payload) = self.doors.learner.payload() else { return Ok(()) };
+        let header = self.header(plan, uid, inner, &payload);
+        report.payload_bytes = Some(header.payload_bytes);
+        self.submitted = Some((plan.window, header.payload));
+        let signed = SignedHeader::sign(header, &*self.identity.signer);
+        let validators: Vec<_> = opening.metagraph.validators().into_iter().cloned().collect();
+        report.delivered = self.doors.exchange.submit(&signed, payload, &validators).await;
+        Ok(())
+    }
+
+    fn header(&self, plan: &WindowPlan, uid: Uid, inner: InnerReport, payload: &[u8]) -> Header {
+        let previous = self.standing.previous;
+        Header {
+            run: self.rules.run,
+            version: VERSION,
+            window: plan.window,
+            uid,
+            previous,
+            hparams: self.rules.digest,
+            probe: self.doors.learner.probe(&probe_seed(&previous, uid)),
+            payload: Digest::of(payload),
+            payload_bytes: payload.len() as u64,
+            samples: inner.samples,
+            inner_loss: inner.loss,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A validator's window: wait, collect, agree, gather, score, apply, commit.
+
+use std::collections::VecDeque;
+
+use futures_util::future::join;
+use pactum_protocol::{
+    BlockNumber, Digest, Draft, Entry, Manifest, Proposal, SignedHeader, Uid, Window, WindowPlan, proposers,
+};
+
+use crate::collect::Collected;
+use crate::node::{Node, Opening, RoundError};
+use crate::ports::{Chain, Clock, Exchange, Learner, Ports, Receipt};
+use crate::report::WindowReport;
+use crate::settle::Decision;
+
+/// For how many windows a validator remembers updates, to find old ones sent again.
+const REMEMBERED: usize = 3;
+
+/// How often a block a validator looks for proposals.
+const LOOKS_PER_BLOCK: u64 = 4;
+
+type UpdateOf<P> = <<P as Ports>::Learner as Learner>::Update;
+
+/// The updates of the last windows.
+#[derive(Debug)]
+pub(crate) struct Recent<U> {
+    windows: VecDeque<(Window, Vec<(Entry, U)>)>,
+}
+
+impl<U> Default for Recent<U> {
+    fn default() -> Self {
+        Self { windows: VecDeque::new() }
+    }
+}
+
+impl<U> Recent<U> {
+    pub(crate) fn remember(&mut self, window: Window, updates: Vec<(Entry, U)>) {
+        self.windows.push_back((window, updates));
+        if self.windows.len() > REMEMBERED {
+            self.windows.pop_front();
+        }
+    }
+
+    /// Every update of the earlier windows that are remembered.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Window, &Entry, &U)> {
+        self.windows.iter().flat_map(|(window, updates)| updates.iter().map(|(entry, update)| (*window, entry, update)))
+    }
+}
+
+impl<P: Ports> Node<P> {
+    pub(crate) async fn validate(&mut self, plan: &WindowPlan) -> Result<WindowReport, RoundError> {
+        let mut report = self.report(plan.window);
+        let opening = self.open(plan).await?;
+        self.reach(plan.submit_by).await?;
+        let seed = self.doors.chain.block_hash(plan.submit_by).await.map_err(RoundError::Chain)?;
+        let collected = self.collect(plan, &opening).await;
+        report.attested = self.agree(plan, &opening, seed, &collected).await?;
+        self.reach(plan.attest_by).await?;
+        let decision = self.decide(plan, self.due(&opening, plan.end)).await?;
+        if let Decision::Whole(whole) = &decision {
+            self.score(plan, &opening, &collected, whole, &mut report)?;
+        }
+        self.close(plan, decision, &mut report).await?;
+        report.heldout_loss = Some(self.doors.learner.heldout_loss().map_err(RoundError::Learner)?);
+        report.weights = self.set_weights(plan, &opening).await?;
+        Ok(report)
+    }
+
+    /// Attests to the first proposal that holds, this node's own once its turn has come.
+    async fn agree(
+        &self,
+        plan: &WindowPlan,
+        opening: &Opening,
+        seed: Digest,
+        collected: &Collected<UpdateOf<P>>,
+    ) -> Result<Option<Receipt>, RoundError> {
+        let ranks = proposers(plan.window, &opening.metagraph);
+        let own = self.uid_in(&opening.metagraph);
+        let Some(rank) = ranks.iter().position(|uid| Some(*uid) == own) else { return Ok(None) };
+        let mut looked_at = 0;
+        loop {
+            let head = self.doors.chain.head().await.map_err(RoundError::Chain)?;
+            if head.block >= plan.attest_by {
+                return Ok(None);
+            }
+            let proposals = self.doors.exchange.proposals(plan.window);
+            for proposal in proposals.iter().skip(looked_at) {
+                if self.acceptable(proposal, plan, opening, (seed, collected)).await {
+                    return self.attest(&proposal.manifest).await.map(Some);
+                }
+            }
+            looked_at = proposals.len();
+            if head.block >= turn(plan, rank) {
+                let proposal = self.proposal(plan, ranks[rank], seed, collected);
+                let others: Vec<_> = opening.metagraph.validators().into_iter().cloned().collect();
+                let told = self.doors.exchange.propose(&proposal, &others);
+                let (receipt, ()) = join(self.attest(&proposal.manifest), told).await;
+                return receipt.map(Some);
+            }
+            let look = self.rules.blocks_millis(1) / LOOKS_PER_BLOCK;
+            self.doors.clock.sleep_until(self.doors.clock.now().after(look.max(1))).await;
+        }
+    }
+
+    async fn attest(&self, manifest: &Manifest) -> Result<Receipt, RoundError> {
+        let bytes = manifest.encode();
+        let digest = Digest::of(&bytes);
+        self.doors.exchange.keep(bytes).await;
+        self.doors.chain.attest(manifest.window, digest).await.map_err(RoundError::Chain)
+    }
+
+    fn proposal(&self, plan: &WindowPlan, proposer: Uid, seed: Digest, collected: &Collected<UpdateOf<P>>) -> Proposal {
+        let mut draft = self.draft(plan, seed);
+        let headers: Vec<SignedHeader> = collected.accepted.iter().map(|accepted| accepted.header).collect();
+        headers.iter().for_each(|header| draft.accept(header, 1.0));
+        let manifest = draft.build(self.rules.hparams.scoring.max_entries);
+        Proposal::sign(manifest, &headers, proposer, &*self.identity.signer)
+    }
+
+    /// The manifest of the window as far as the record decides it.
+    pub(crate) fn draft(&self, plan: &WindowPlan, seed: Digest) -> Draft {
+        let draft = Draft::new(self.rules.run, plan.window, self.standing.previous, seed);
+        if self.rules.has_checkpoint(plan.window) {
+            draft.with_checkpoint(self.doors.learner.state_digest())
+        } else {
+            draft
+        }
+    }
+}
+
+/// The block from which the proposer of this rank may speak, so that a dead one costs a third of the time.
+fn turn(plan: &WindowPlan, rank: usize) -> BlockNumber {
+    let span = plan.attest_by.0.saturating_sub(plan.submit_by.0);
+    let rank = u64::try_from(rank).unwrap_or(u64::MAX);
+    BlockNumber(plan.submit_by.0.saturating_add((span / 3).max(1).saturating_mul(rank)))
+}
