@@ -143,8 +143,8 @@ pub struct ScoreLine {
 ///   window's better half and clipped to -1..=2. Begun at 0, it makes a newcomer earn its weight;
 /// - *power* (above 1) makes up for the first inner steps being worth the most: a fraction of the work brings a larger
 ///   fraction of the value;
-/// - the *rating gate* is 1 for whoever does as well as the better half with a probability of at least 0.3, and in
-///   proportion less for others;
+/// - the *rating gate* is 1 for whoever does as well as the better half with a probability of at least 0.3, and falls
+///   with the square of that probability for others;
 /// - the *data gate* falls to 0 as it becomes certain that the peer does not train on its samples ([`DataProof`]);
 /// - *standing* is lowered by penalties and recovers ([`Penalty`]).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -188,9 +188,7 @@ impl ScoreBook {
             self.rank(evidence, rules);
             let scale = Scale::of(evidence);
             for (e, penalty) in evidence.iter().zip(&mut penalties) {
-                if let Some(peer) = self.peers.get_mut(&e.hotkey) {
-                    *penalty = peer.learn(window, e, scale, rules);
-                }
+                *penalty = self.peers.entry(e.hotkey).or_default().learn(window, e, scale, rules);
             }
             self.forget();
         }
@@ -204,7 +202,7 @@ impl ScoreBook {
         let model = self.model_peer();
         let beta = f64::from(rules.rating_beta);
         let score = |peer: &Peer| {
-            let rating = (peer.rating.beats(&model, beta) / EVEN_ENOUGH).min(1.0);
+            let rating = (peer.rating.beats(&model, beta) / EVEN_ENOUGH).min(1.0).powi(2);
             peer.value.max(0.0).powf(f64::from(rules.power)) * rating * peer.proof.gate(usual) * peer.standing
         };
         self.peers.iter().map(|(hotkey, peer)| (*hotkey, score(peer))).collect()

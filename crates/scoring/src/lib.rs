@@ -10,6 +10,9 @@ mod book;
 mod choice;
 mod weight;
 
+#[cfg(test)]
+mod contest;
+
 pub use book::{Evidence, Peer, ScoreBook, ScoreLine};
 pub use loss::LossScore;
 pub use overlap::{Overlap, judge_overlaps};

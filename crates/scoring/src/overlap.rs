@@ -35,7 +35,7 @@ pub fn judge_overlaps(
     let seniority = |uid: Uid| (metagraph.by_uid(uid).map_or(u64::MAX, |neuron| neuron.registered.0), uid);
     let mut penalties = BTreeMap::new();
     // What is not a number overlaps: a fraction that cannot be computed is no excuse.
-    for overlap in overlaps.iter().filter(|overlap| !(overlap.fraction <= most)) {
+    for overlap in overlaps.iter().filter(|overlap| overlap.fraction.is_nan() || overlap.fraction > most) {
         let (uid, penalty) = if overlap.window < window {
             (overlap.uid, Penalty::Replayed)
         } else {

@@ -74,6 +74,7 @@ impl DataProof {
         }
     }
 
+    #[cfg(feature = "serde")]
     pub(crate) fn sanitised(self) -> Self {
         let numbers = [self.weight, self.squares, self.mean, self.scatter];
         let sound = numbers.iter().all(|number| number.is_finite()) && self.weight >= 0.0 && self.squares >= 0.0;

@@ -42,6 +42,7 @@ impl Rating {
     }
 
     /// The rating with every number in its range, for what was read from a file.
+    #[cfg(feature = "serde")]
     pub(crate) fn sanitised(self) -> Self {
         let sound = self.mu.is_finite() && self.sigma.is_finite() && self.sigma > 0.0;
         if sound { Self { mu: self.mu.clamp(-1e4, 1e4), sigma: self.sigma.clamp(1e-6, 1e4) } } else { Self::default() }

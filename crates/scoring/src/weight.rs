@@ -70,7 +70,7 @@ mod tests {
             prop_assert!(weights.is_empty() || (weights.iter().map(|(_, w)| f64::from(*w)).sum::<f64>() - 1.0).abs() < 1e-5);
             for (a, b) in weights.iter().zip(weights.iter().skip(1)) {
                 let (x, y) = (scores[usize::from(a.0.0)], scores[usize::from(b.0.0)]);
-                prop_assert!(if x <= y { a.1 <= b.1 } else { a.1 >= b.1 });
+                prop_assert!((x <= y || a.1 >= b.1) && (x >= y || a.1 <= b.1));
             }
         }
     }
