@@ -1,6 +1,6 @@
 //! What is remembered of every peer, and how a window changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pactum_protocol::{Hotkey, Metagraph, ScoringRules, Uid, Window};
 
@@ -177,10 +177,12 @@ impl ScoreBook {
         self.scored
     }
 
-    /// Takes a window's evidence and returns a line for each piece of it, in the same order.
+    /// Takes a window's evidence and returns a line for each peer in it, in the same order.
     ///
-    /// A window counts once: given one that is not after the last one scored, the book stays as it is.
+    /// Of several pieces on one peer the first counts. A window counts once: given one that is not after the last one
+    /// scored, the book stays as it is.
     pub fn update(&mut self, window: Window, evidence: &[Evidence], rules: &ScoringRules) -> Vec<ScoreLine> {
+        let evidence = &first_of_each(evidence)[..];
         let mut penalties: Vec<Option<Penalty>> = evidence.iter().map(|e| e.penalty).collect();
         if self.scored.is_none_or(|scored| window > scored) {
             self.scored = Some(window);
@@ -288,6 +290,11 @@ impl ScoreBook {
         };
         evidence.iter().zip(penalties).map(line).collect()
     }
+}
+
+fn first_of_each(evidence: &[Evidence]) -> Vec<Evidence> {
+    let mut seen = BTreeSet::new();
+    evidence.iter().copied().filter(|e| seen.insert(e.hotkey)).collect()
 }
 
 /// What a usual contribution was worth in one window, so that all windows count alike.

@@ -50,6 +50,15 @@ fn a_window_counts_once() {
 }
 
 #[test]
+fn of_two_pieces_of_evidence_on_one_peer_the_first_counts() {
+    let (mut one, mut other) = (ScoreBook::new(), ScoreBook::new());
+    let plain = after(3, &mut one, &[judged(0, 0.02), judged(1, 0.01)]);
+    let doubled =
+        after(3, &mut other, &[judged(0, 0.02), penalised(0, Penalty::Late), judged(1, 0.01), judged(1, 0.5)]);
+    assert_eq!((plain, one), (doubled, other));
+}
+
+#[test]
 fn worse_work_earns_less_than_in_proportion() {
     let lines = after(24, &mut ScoreBook::new(), &[judged(0, 0.02), judged(1, 0.02), judged(2, 0.01)]);
     assert!(lines[2].score > 0.0);
