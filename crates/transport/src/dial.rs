@@ -51,27 +51,40 @@ impl ConnectError {
     }
 }
 
-/// An open connection with the peer, dialed if need be. Callers that ask at the same time share one dial.
-pub(crate) async fn link_to(shared: &Arc<Shared>, to: &PeerAddress) -> Result<Arc<Link>, ConnectError> {
+/// An open connection with the peer.
+pub(crate) struct Way {
+    pub(crate) link: Arc<Link>,
+    /// Dialed just now, so that the peer was certainly there.
+    pub(crate) fresh: bool,
+}
+
+impl Way {
+    fn old(link: Arc<Link>) -> Self {
+        Self { link, fresh: false }
+    }
+}
+
+/// A way to the peer, dialed if need be. Callers that ask at the same time share one dial.
+pub(crate) async fn way_to(shared: &Arc<Shared>, to: &PeerAddress) -> Result<Way, ConnectError> {
     if let Some(link) = shared.pool.pick(to) {
-        return Ok(link);
+        return Ok(Way::old(link));
     }
     let address = to.address.ok_or(ConnectError::NoAddress)?;
     let asked = Instant::now();
     let gate = shared.pool.gate(to);
     let mut newest_failure = gate.lock().await;
     if let Some(link) = shared.pool.pick(to) {
-        return Ok(link);
+        return Ok(Way::old(link));
     }
     let failed_meanwhile = newest_failure.as_ref().filter(|(when, _)| *when >= asked);
     let dialed = match failed_meanwhile {
         Some((_, error)) => Err(error.clone()),
         None => dial(shared, &to.hotkey, address).await,
     };
-    dialed.or_else(|error| {
+    dialed.map(|link| Way { link, fresh: true }).or_else(|error| {
         tracing::debug!(peer = %to.hotkey, %address, %error, "dial failed");
         *newest_failure = Some((Instant::now(), error.clone()));
-        shared.pool.last_resort(&to.hotkey).ok_or(error)
+        shared.pool.last_resort(&to.hotkey).map(Way::old).ok_or(error)
     })
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pactum_protocol::Digest;
-use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
+use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::time::timeout;
 
-use crate::dial::{ConnectError, link_to};
+use crate::dial::{ConnectError, way_to};
 use crate::endpoint::Shared;
 use crate::frame::{REPLY_HEAD, Reply, Request};
+use crate::link::Link;
 use crate::{PeerAddress, Refusal};
 
 /// What is set aside for a blob before its first byte has come.
@@ -152,35 +153,40 @@ fn not_admitted() -> ConnectError {
     ConnectError::Refused(crate::Objection::NotAdmitted)
 }
 
-/// Makes one request and reads the head of its reply. If the connection turns out to be dead, once more over another one.
+/// Makes one request and reads the head of its reply. If that fails over a connection from earlier, which may lead to a process
+/// that is gone, once more over another one.
 async fn ask(
     shared: &Arc<Shared>,
     to: &PeerAddress,
     patience: Duration,
     request: (Request, &[u8]),
 ) -> Result<(Reply, RecvStream), Failure> {
-    let link = link_to(shared, to).await.map_err(Failure::Lost)?;
-    let first = ask_over(&link.connection, patience, request).await;
-    if let Err(Failure::TimedOut) = first {
-        link.set_suspect(true);
-    }
-    let Err(Failure::Lost(lost)) = first else {
-        return first.inspect(|_| link.set_suspect(false));
+    let way = way_to(shared, to).await.map_err(Failure::Lost)?;
+    let first = ask_over(&way.link, patience, request).await;
+    let worth_another = match &first {
+        Err(Failure::Lost(ConnectError::Lost(_))) => true,
+        Err(Failure::TimedOut) => to.address.is_some(),
+        _ => false,
     };
-    let link = link_to(shared, to).await.map_err(|error| match error {
-        ConnectError::NoAddress => Failure::Lost(lost),
-        error => Failure::Lost(error),
-    })?;
-    ask_over(&link.connection, patience, request).await
+    if way.fresh || !worth_another {
+        return first;
+    }
+    match way_to(shared, to).await {
+        // There is no other way, so the first failure is the one to tell.
+        Err(ConnectError::NoAddress) => first,
+        Err(error) => Err(Failure::Lost(error)),
+        Ok(other) if Arc::ptr_eq(&other.link, &way.link) => first,
+        Ok(other) => ask_over(&other.link, patience, request).await,
+    }
 }
 
 async fn ask_over(
-    connection: &Connection,
+    link: &Link,
     patience: Duration,
     (head, body): (Request, &[u8]),
 ) -> Result<(Reply, RecvStream), Failure> {
     let asking = async {
-        let (mut send, mut recv) = connection.open_bi().await.map_err(|end| lost(&end))?;
+        let (mut send, mut recv) = link.connection.open_bi().await.map_err(|end| lost(&end))?;
         write_request(&mut send, &head, body).await?;
         let mut reply = [0; REPLY_HEAD];
         recv.read_exact(&mut reply).await.map_err(|error| match error {
@@ -190,7 +196,13 @@ async fn ask_over(
         let reply = Reply::decode(&reply).map_err(|_| Failure::Broken)?;
         Ok((reply, recv))
     };
-    timeout(patience, asking).await.unwrap_or(Err(Failure::TimedOut))
+    let asked = timeout(patience, asking).await.unwrap_or(Err(Failure::TimedOut));
+    match asked {
+        Ok(_) => link.set_suspect(false),
+        Err(Failure::TimedOut) => link.set_suspect(true),
+        Err(_) => {}
+    }
+    asked
 }
 
 async fn write_request(send: &mut SendStream, head: &Request, body: &[u8]) -> Result<(), Failure> {
@@ -234,6 +246,10 @@ async fn read_blob(
             return Err(FetchError::Broken);
         }
         hasher.update(&chunk);
+        if blob.capacity() - blob.len() < chunk.len() {
+            // Doubles, but never past the length; `chunk` fits into the rest.
+            blob.reserve_exact(blob.len().max(chunk.len()).min(length - blob.len()));
+        }
         blob.extend_from_slice(&chunk);
     }
     if blob.len() < length {

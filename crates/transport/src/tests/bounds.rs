@@ -77,6 +77,16 @@ async fn strangers_who_say_nothing_hold_no_place_for_long() {
 }
 
 #[tokio::test]
+async fn in_a_crowd_strangers_first_show_that_they_are_where_they_say() {
+    let limits = TransportLimits { handshakes_max: 2, ..TransportLimits::default() };
+    let (server, mute, honest) = (endpoint_with(100, Toy::with(&[]), limits), Raw::new(1), Raw::new(2));
+    let _silent = mute.dial_mutely(&server).await;
+    let _proven = honest.dial(&server).await;
+    assert_eq!(server.shared.quinn.stats().accepted_handshakes, 2);
+    assert_eq!(server.connected(), [TestKey(2).hotkey()]);
+}
+
+#[tokio::test]
 async fn a_stranger_may_open_one_stream_and_send_little() {
     let (server, stranger) = (endpoint(100, Toy::with(&[])), Raw::new(1));
     let connection = stranger.dial_mutely(&server).await;

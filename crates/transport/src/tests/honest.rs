@@ -160,6 +160,20 @@ async fn a_peer_that_restarts_elsewhere_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_peer_that_restarts_in_the_same_place_is_found_again_within_the_call() {
+    let client = endpoint_with(1, Toy::with(&[]), impatient());
+    let before = endpoint(2, Toy::with(&[b"blob"]));
+    let to = address_of(&before);
+    client.fetch(&to, &Digest::of(b"blob"), 9).await.unwrap();
+    before.tasks.end().await;
+    drop(before);
+    let config = EndpointConfig { listen: to.address.unwrap(), run: RUN, limits: TransportLimits::default() };
+    let after = Endpoint::bind(config, Arc::new(TestKey(2)), Arc::new(TestVerify), Toy::with(&[b"blob"])).unwrap();
+    assert_eq!(client.fetch(&to, &Digest::of(b"blob"), 9).await.unwrap(), b"blob");
+    assert_eq!(after.connected(), [client.hotkey()]);
+}
+
+#[tokio::test]
 async fn a_broken_connection_is_made_anew_within_the_call() {
     let (client, server) = (endpoint(1, Toy::with(&[])), endpoint(2, Toy::with(&[b"blob"])));
     let from = address_of(&server);
