@@ -90,8 +90,9 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut genesis: Option<Digest>) {
                 let expected = *genesis.get_or_insert(session.genesis);
                 if expected != session.genesis {
                     let found = session.genesis;
-                    shared.state.send_replace(State::Other { expected, found });
+                    // Whoever sees a call fail for this can read the same of the link.
                     shared.link.send_replace(Link::OtherChain { expected, found });
+                    shared.state.send_replace(State::Other { expected, found });
                     return;
                 }
                 pause = FIRST_PAUSE;

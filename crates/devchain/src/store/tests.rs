@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pactum_chain::{Call, SignedCall, Wallet};
@@ -7,6 +8,7 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::*;
+use crate::engine::Engine;
 
 fn genesis() -> Genesis {
     Genesis { tempo: 3, ..Genesis::default() }
@@ -107,6 +109,7 @@ enum Change {
 struct Recorded {
     file: Arc<InMemoryBackend>,
     changes: Arc<Mutex<Vec<Change>>>,
+    full: Arc<AtomicBool>,
 }
 
 impl StorageBackend for Recorded {
@@ -128,6 +131,9 @@ impl StorageBackend for Recorded {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.changes.lock().unwrap().push(Change::Write(offset, data.to_vec()));
         self.file.write(offset, data)
     }
@@ -205,6 +211,24 @@ fn a_chain_killed_while_it_is_made_can_be_made_again() {
     let (_, ledger) = Store::open(dir.path(), Some(genesis())).unwrap();
     assert_eq!(ledger.head().number.0, 0);
     assert!(!partial.exists());
+}
+
+/// The ledger is ahead of a disk that refuses a block, so nothing more may be told.
+#[tokio::test]
+async fn a_full_disk_stops_the_chain_without_telling_of_the_lost_block() {
+    let recorded = Recorded::default();
+    let (store, ledger) = begun(&recorded);
+    let engine = Engine::new(ledger, store);
+    let confirmed = engine.seal().unwrap();
+    recorded.full.store(true, Ordering::Relaxed);
+    let halted = engine.seal().unwrap_err();
+    assert!(halted.reason.contains("cannot be read or written"), "{halted}");
+    assert_eq!(engine.halted().await, halted);
+    assert_eq!(engine.seal(), Err(halted));
+    assert_eq!(engine.head(), confirmed);
+    assert_eq!(engine.read(|ledger| ledger.head()), None);
+    let reopened = reopen(recorded.cut(usize::MAX)).unwrap();
+    assert_eq!(reopened.head(), confirmed);
 }
 
 proptest! {
