@@ -96,6 +96,16 @@ pub enum Violation {
         /// The mean share of an honest miner.
         honest: f64,
     },
+    /// An honest miner earned less than the scenario demands.
+    #[error("the honest miner with uid {uid} has weight {weight:.4}, an honest miner {honest:.4} on average")]
+    Starved {
+        /// Its uid.
+        uid: Uid,
+        /// Its share of all weights.
+        weight: f64,
+        /// The mean share of an honest miner.
+        honest: f64,
+    },
     /// The loss did not fall as far as the scenario demands.
     #[error("the held-out loss went from {first} to {last} only")]
     Unlearnt {
@@ -121,6 +131,10 @@ pub(crate) struct Checker {
     pub(crate) commits: Vec<(usize, Entry)>,
     /// The newest commit of each node.
     pub(crate) newest: Vec<Option<Entry>>,
+    /// How many checkpoints were taken over.
+    pub(crate) adopted: u64,
+    /// How many times a node came back from its disk.
+    pub(crate) restored: u64,
     /// Why submissions were refused, by uid.
     pub(crate) refusals: BTreeMap<Uid, BTreeMap<String, u64>>,
     states: BTreeMap<Window, (Digest, usize)>,
@@ -132,6 +146,8 @@ impl Checker {
             violations: Vec::new(),
             commits: Vec::new(),
             newest: vec![None; nodes],
+            adopted: 0,
+            restored: 0,
             refusals: BTreeMap::new(),
             states: BTreeMap::new(),
         }
@@ -145,9 +161,11 @@ impl Checker {
 
     pub(crate) fn commit(&mut self, node: usize, entry: &Entry) {
         let window = entry.next;
-        if let Some(before) = self.newest[node].replace(*entry).filter(|before| before.next >= window) {
-            self.accuse(Violation::Regressed { node, from: before.next, to: window });
+        let before = self.newest[node].replace(*entry).map_or(Window(0), |before| before.next);
+        if before >= window {
+            self.accuse(Violation::Regressed { node, from: before, to: window });
         }
+        self.adopted += u64::from(before.next() < window);
         let (state, other) = *self.states.entry(window).or_insert((entry.state, node));
         if state != entry.state {
             self.accuse(Violation::Diverged { window, node, other });
@@ -155,7 +173,8 @@ impl Checker {
         self.commits.push((node, *entry));
     }
 
-    pub(crate) fn restored(&mut self, node: usize, entry: &Entry, state: Digest) {
+    pub(crate) fn restore(&mut self, node: usize, entry: &Entry, state: Digest) {
+        self.restored += 1;
         if entry.state != state || self.newest[node].is_some_and(|newest| newest != *entry) {
             self.accuse(Violation::Forgotten { node, window: entry.next });
         }

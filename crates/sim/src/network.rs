@@ -1,6 +1,7 @@
 //! The network: delays, losses, partitions, and who holds which blob.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use pactum_protocol::{Digest, Proposal, SignedHeader, Window};
@@ -24,7 +25,27 @@ pub(crate) struct Net {
     /// For how many reasons each node is away.
     pub(crate) away: Vec<u32>,
     inboxes: Vec<Inbox>,
-    blobs: BTreeMap<Digest, Blob>,
+    /// Nobody sees the order of these.
+    blobs: HashMap<Digest, Blob, BuildHasherDefault<FirstBytes>>,
+    /// The payloads of each window, and who made them.
+    sealed: BTreeMap<Window, Vec<(usize, Digest)>>,
+}
+
+/// The hash of what is a hash already.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // The length comes first, then the digest.
+        if let Some(first) = bytes.first_chunk() {
+            self.0 ^= u64::from_le_bytes(*first);
+        }
+    }
 }
 
 /// What arrived at a node; lost in a crash.
@@ -57,7 +78,8 @@ impl Net {
             sides: None,
             away: vec![1; nodes],
             inboxes: vec![Inbox::default(); nodes],
-            blobs: BTreeMap::new(),
+            blobs: HashMap::default(),
+            sealed: BTreeMap::new(),
         }
     }
 
@@ -80,6 +102,9 @@ impl Net {
             sealed,
             holders: vec![Hold::Absent; nodes],
         });
+        if let Some(window) = sealed {
+            self.sealed.entry(window).or_default().push((node, digest));
+        }
         match (sealed, &mut blob.holders[node]) {
             (None, hold) => *hold = Hold::Served,
             (Some(_), hold @ Hold::Absent) => *hold = Hold::Withheld,
@@ -113,12 +138,9 @@ impl Net {
         self.blobs.get(digest).map(|blob| &*blob.bytes)
     }
 
-    /// A blob of `window` that a node other than `spy` withholds.
+    /// A payload of `window` that a node other than `spy` made.
     pub(crate) fn secret(&self, spy: usize, window: Window) -> Option<(usize, Digest)> {
-        let sealed = self.blobs.iter().filter(|(_, blob)| blob.sealed == Some(window));
-        sealed
-            .filter_map(|(digest, blob)| Some((blob.holders.iter().position(|h| *h != Hold::Absent)?, *digest)))
-            .find(|(owner, _)| *owner != spy)
+        self.sealed.get(&window)?.iter().find(|(owner, _)| *owner != spy).copied()
     }
 
     pub(crate) fn submissions(&self, node: usize, window: Window) -> Vec<Submission> {

@@ -27,6 +27,10 @@ pub struct Outcome {
     pub windows: u64,
     /// How many of them have a manifest.
     pub filled: u64,
+    /// How many times a node came back from its disk.
+    pub restored: u64,
+    /// How many times a node took over a checkpoint instead of replaying every window.
+    pub adopted: u64,
     /// Whether all committed parameters agree.
     pub agreed: bool,
     /// What must not happen and did.
@@ -85,6 +89,8 @@ impl Outcome {
             events: trace.events(),
             windows: world.setup.scenario.windows,
             filled,
+            restored: checker.restored,
+            adopted: checker.adopted,
             agreed: !checker.violations.iter().any(apart),
             violations: checker.violations.clone(),
             weights,
@@ -99,6 +105,7 @@ impl Outcome {
         let mut lines = vec![
             format!("scenario {} · seed {} · trace {}", self.scenario, self.seed, self.trace_digest.short()),
             format!("windows {} · with a manifest {} · events {}", self.windows, self.filled, self.events),
+            format!("returns from disk {} · checkpoints taken over {}", self.restored, self.adopted),
             format!("all committed states agree: {}", if self.agreed { "yes" } else { "no" }),
         ];
         if let (Some(first), Some(last)) = (self.loss.first(), self.loss.last()) {
@@ -132,14 +139,11 @@ fn accuse_the_stuck(world: &World) {
 }
 
 fn claims(world: &World, weights: &[NodeWeight], filled: u64, loss: &[f32]) {
-    let Claims { cheats_below, boasts_below, loss_below, filled: least } = world.setup.scenario.claims;
+    let Claims { loss_below, filled: least, .. } = world.setup.scenario.claims;
     let honest = honest_weight(weights);
-    for node in weights {
-        let share = if node.cheat == Some(Cheat::Inflate) { boasts_below } else { cheats_below };
-        if let (Some(cheat), Some(share)) = (node.cheat, share)
-            && node.weight >= share * honest
-        {
-            world.accuse(Violation::Overpaid { cheat, uid: node.uid, weight: node.weight, honest });
+    for node in weights.iter().filter(|node| node.role == Role::Miner) {
+        if let Some(violation) = wages(world, node, honest) {
+            world.accuse(violation);
         }
     }
     if let (Some(&first), Some(&last), Some(share)) = (loss.first(), loss.last(), loss_below)
@@ -153,6 +157,20 @@ fn claims(world: &World, weights: &[NodeWeight], filled: u64, loss: &[f32]) {
     if too_few {
         world.accuse(Violation::Empty { filled, windows });
     }
+}
+
+/// What is wrong with the weight of a miner.
+fn wages(world: &World, node: &NodeWeight, honest: f64) -> Option<Violation> {
+    let Claims { cheats_below, boasts_below, honest_above, .. } = world.setup.scenario.claims;
+    let &NodeWeight { uid, weight, .. } = node;
+    let Some(cheat) = node.cheat else {
+        let there = world.setup.profiles[usize::from(uid.0)].joins == 0;
+        let starved = there && honest_above.is_some_and(|share| weight <= share * honest);
+        return starved.then_some(Violation::Starved { uid, weight, honest });
+    };
+    let most = if cheat == Cheat::Inflate { boasts_below } else { cheats_below };
+    let overpaid = most.is_some_and(|share| weight >= share * honest);
+    overpaid.then_some(Violation::Overpaid { cheat, uid, weight, honest })
 }
 
 fn honest_weight(weights: &[NodeWeight]) -> f64 {

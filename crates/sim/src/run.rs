@@ -155,7 +155,7 @@ fn boot(place: &Place) -> Result<Node<SimPorts>, String> {
         None => ToyLearner::new(&rules.hparams),
     };
     if let Some(saved) = &saved {
-        world.checker.borrow_mut().restored(*me, &saved.entry, toy.state_digest());
+        world.checker.borrow_mut().restore(*me, &saved.entry, toy.state_digest());
     }
     let standing = standing(profile.role, saved);
     let doors = Doors {

@@ -42,6 +42,8 @@ pub struct Faults {
     pub crashes: u32,
     /// The number of times that the nodes fall into two groups without a link, each for up to two windows.
     pub partitions: u32,
+    /// The number of times that the chain makes no block, each for up to two windows.
+    pub stalls: u32,
     /// The share of miners that are slow to train and far away, in 0..=1.
     pub slow: f64,
 }
@@ -65,6 +67,9 @@ pub struct Claims {
     pub cheats_below: Option<f64>,
     /// The most that [`Cheat::Inflate`] may earn, which does an honest miner's work and overstates it.
     pub boasts_below: Option<f64>,
+    /// The least that an honest miner may earn who was there from the start, as a fraction of the mean honest miner's
+    /// weight.
+    pub honest_above: Option<f64>,
     /// The most that may be left of the held-out loss, as a fraction of the loss at the start.
     pub loss_below: Option<f64>,
     /// The least share of windows that must have a manifest, in 0..=1.
@@ -236,8 +241,8 @@ impl Scenario {
     }
 }
 
-const CALM: Faults = Faults { fetch_loss: 0.0, message_loss: 0.0, crashes: 0, partitions: 0, slow: 0.0 };
-const ROUGH: Faults = Faults { fetch_loss: 0.1, message_loss: 0.05, crashes: 24, partitions: 2, slow: 0.1 };
+const CALM: Faults = Faults { fetch_loss: 0.0, message_loss: 0.0, crashes: 0, partitions: 0, stalls: 0, slow: 0.0 };
+const ROUGH: Faults = Faults { fetch_loss: 0.1, message_loss: 0.05, crashes: 24, partitions: 2, stalls: 2, slow: 0.1 };
 
 const TIME: Time =
     Time { start: BlockNumber(1), window_blocks: 12, submit_by: 6, attest_by: 10, gather_by: 11, block_millis: 1000 };

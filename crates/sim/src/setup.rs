@@ -19,6 +19,7 @@ const STAKE: (u64, u64) = (1000, 60);
 
 const PROFILE: u64 = 10;
 const LINK: u64 = 11;
+const STALL: u64 = 15;
 
 /// All that stays the same during a run.
 pub(crate) struct Setup {
@@ -27,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) rules: Rules,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) neurons: Vec<Neuron>,
+    /// After which block the next one is late, and by how much; in order.
+    stalls: Vec<(BlockNumber, Millis)>,
 }
 
 /// One node.
@@ -63,7 +66,8 @@ impl Setup {
         let rules = Rules::new(run, hparams, limits);
         let profiles: Vec<Profile> = (0..scenario.nodes()).map(|uid| profile(scenario, seed, uid)).collect();
         let neurons = (0..).zip(&profiles).map(|(uid, profile)| neuron(&rules, uid, profile)).collect();
-        Self { scenario: scenario.clone(), seed, rules, profiles, neurons }
+        let stalls = stalls(scenario, seed, &rules);
+        Self { scenario: scenario.clone(), seed, rules, profiles, neurons, stalls }
     }
 
     pub(crate) fn block_millis(&self) -> Millis {
@@ -72,12 +76,21 @@ impl Setup {
 
     /// When the chain makes `block`.
     pub(crate) fn time_of(&self, block: BlockNumber) -> Millis {
-        block.0.saturating_mul(self.block_millis())
+        let late = self.stalls.iter().take_while(|(after, _)| *after < block).map(|(_, late)| late);
+        block.0.saturating_mul(self.block_millis()).saturating_add(late.sum())
     }
 
     /// The chain's newest block at `now`.
     pub(crate) fn block_at(&self, now: Millis) -> BlockNumber {
-        BlockNumber(now / self.block_millis())
+        let mut late = 0;
+        for (after, more) in &self.stalls {
+            let next = BlockNumber(after.0 + 1);
+            if now < self.time_of(next) {
+                return BlockNumber((now - late) / self.block_millis()).min(*after);
+            }
+            late += more;
+        }
+        BlockNumber((now - late) / self.block_millis())
     }
 
     /// When `window` begins.
@@ -114,6 +127,15 @@ fn block_hash(seed: u64, block: BlockNumber) -> Digest {
     Digest::derive("pactum sim 1 block", &[&seed.to_le_bytes(), &block.0.to_le_bytes()])
 }
 
+fn stalls(scenario: &Scenario, seed: u64, rules: &Rules) -> Vec<(BlockNumber, Millis)> {
+    let mut random = Random::of(&[STALL, seed]);
+    let last = rules.schedule.plan(Window(scenario.windows)).first;
+    let blocks: std::collections::BTreeSet<u64> =
+        (0..scenario.faults.stalls).map(|_| random.within(1, last.0)).collect();
+    let window = rules.schedule.millis_between(BlockNumber(0), BlockNumber(rules.hparams.time.window_blocks));
+    blocks.into_iter().map(|block| (BlockNumber(block), random.within(1, 2 * window))).collect()
+}
+
 fn profile(scenario: &Scenario, seed: u64, uid: u16) -> Profile {
     let mut random = Random::of(&[PROFILE, seed, uid.into()]);
     let miner = uid.checked_sub(scenario.validators);
@@ -144,5 +166,37 @@ fn neuron(rules: &Rules, uid: u16, profile: &Profile) -> Neuron {
         permit,
         address: None,
         registered: if profile.joins == 0 { BlockNumber(0) } else { first },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Faults;
+
+    #[test]
+    fn blocks_come_in_order_and_time_and_height_tell_the_same_with_stalls() {
+        let faults = Faults { stalls: 5, ..Faults::default() };
+        for seed in 0..20 {
+            let setup = Setup::new(&Scenario::new("stalls").faults(faults), seed);
+            assert!(!setup.stalls.is_empty());
+            for block in (0..140).map(BlockNumber) {
+                let (time, next) = (setup.time_of(block), setup.time_of(BlockNumber(block.0 + 1)));
+                assert!(next >= time + setup.block_millis());
+                assert_eq!([time, (time + next) / 2, next - 1].map(|now| setup.block_at(now)), [block; 3]);
+            }
+        }
+    }
+
+    #[test]
+    fn only_validators_have_stake_and_only_joiners_come_late() {
+        let scenario = Scenario::new("x").miners(3).validators(2).joiners(2).cheat(Cheat::Lazy).windows(20);
+        let setup = Setup::new(&scenario, 4);
+        let staked: Vec<bool> = setup.neurons.iter().map(|neuron| neuron.stake > 0 && neuron.permit).collect();
+        assert_eq!(staked, [true, true, false, false, false, false, false, false]);
+        let late: Vec<bool> = setup.profiles.iter().map(|profile| profile.joins > 0).collect();
+        assert_eq!(late, [false, false, false, false, false, false, true, true]);
+        let cheats: Vec<usize> = (0..8).filter(|uid| setup.profiles[*uid].cheat.is_some()).collect();
+        assert_eq!(cheats, [5]);
     }
 }

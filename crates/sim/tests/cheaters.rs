@@ -3,7 +3,13 @@
 use pactum_sim::{Cheat, Claims, Outcome, Scenario, sweep};
 
 fn with(cheat: Cheat) -> Vec<Outcome> {
-    let claims = Claims { cheats_below: Some(0.1), boasts_below: Some(4.0), loss_below: Some(0.9), filled: Some(0.9) };
+    let claims = Claims {
+        cheats_below: Some(0.1),
+        boasts_below: Some(4.0),
+        honest_above: None,
+        loss_below: Some(0.9),
+        filled: Some(0.9),
+    };
     let scenario = Scenario::new(cheat.name()).miners(6).validators(3).windows(30).cheat(cheat).claims(claims);
     sweep(&scenario, 0..6, 2)
 }

@@ -77,9 +77,16 @@ fn a_node_that_stops_is_seen() {
 #[test]
 fn claims_that_do_not_hold_are_seen() {
     let scenario = Scenario::new("claims").windows(4).miners(2).cheat(Cheat::Lazy);
-    let claims = Claims { cheats_below: Some(0.0), loss_below: Some(0.01), filled: Some(1.1), ..Claims::default() };
+    let claims = Claims {
+        cheats_below: Some(0.0),
+        loss_below: Some(0.01),
+        honest_above: Some(1.5),
+        filled: Some(1.1),
+        ..Claims::default()
+    };
     let outcome = run(&scenario.claims(claims), 0);
     assert!(outcome.violations.iter().any(|violation| matches!(violation, Violation::Overpaid { .. })));
+    assert!(outcome.violations.iter().any(|violation| matches!(violation, Violation::Starved { .. })));
     assert!(outcome.violations.iter().any(|violation| matches!(violation, Violation::Unlearnt { .. })));
     assert!(outcome.violations.iter().any(|violation| matches!(violation, Violation::Empty { .. })));
 }

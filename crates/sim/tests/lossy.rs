@@ -33,3 +33,18 @@ fn every_other_scenario_holds_for_its_first_seeds() {
         assert_eq!(failures(&outcomes), "", "{}", listed.name);
     }
 }
+
+#[test]
+fn whoever_comes_late_takes_over_a_checkpoint() {
+    for outcome in sweep(&Scenario::named("join").unwrap(), 0..4, 2) {
+        assert_eq!(outcome.failure(), None);
+        assert!((1..=3).contains(&outcome.adopted), "seed {}: {}", outcome.seed, outcome.adopted);
+    }
+}
+
+#[test]
+fn faults_really_happen() {
+    let outcome = run(&Scenario::named("lossy").unwrap().windows(20), 3);
+    assert!(outcome.restored >= 5, "{}", outcome.restored);
+    assert!(outcome.summary.iter().any(|line| line.contains("could not be fetched in time")), "{:?}", outcome.summary);
+}
