@@ -2,7 +2,10 @@
 //!
 //! `docs/payload.md` specifies the format. All numbers are little-endian.
 
-mod fixed;
+mod entropy;
+pub(crate) mod fixed;
+mod model;
+mod range;
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -148,6 +151,7 @@ fn decode_section(
 ) -> Result<SectionData, CodecError> {
     match limits.settings.coder {
         Coder::Fixed => fixed::decode(bytes, layout, section, limits),
+        Coder::Entropy => entropy::decode(bytes, layout, section, limits),
     }
 }
 
@@ -170,7 +174,12 @@ pub(crate) fn encode(layout: &Layout, settings: &Settings, parts: &[Part]) -> Ve
     let sections = layout.sections().par_iter().map(|section| {
         let parts = &parts[section.bands.clone()];
         match settings.coder {
-            Coder::Fixed => fixed::encode(layout, settings, section, parts),
+            Coder::Fixed => {
+                let mut bytes = Vec::new();
+                fixed::encode(layout, settings, section, parts, &mut bytes);
+                bytes
+            }
+            Coder::Entropy => entropy::encode(layout, settings, section, parts),
         }
     });
     let sections = sections.collect::<Vec<_>>();

@@ -1,7 +1,7 @@
 //! Laws of compression, decoding and the outer step.
 
 use crate::{
-    CodecError, Compressor, Grid, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted, decode,
+    CodecError, Coder, Compressor, Grid, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted, decode,
     outer_step, payload_bytes_max,
 };
 use proptest::prelude::*;
@@ -22,6 +22,12 @@ fn gradient(seed: u64, len: usize) -> Vec<f32> {
 
 fn settings(quantiser: Quantiser) -> Settings {
     Settings::new(16, quantiser)
+}
+
+fn any_settings() -> impl Strategy<Value = Settings> {
+    let coders = prop::sample::select(vec![Coder::Fixed, Coder::Entropy]);
+    let quantisers = prop::sample::select(QUANTISERS.to_vec());
+    (1_usize..400, quantisers, coders).prop_map(|(k, quantiser, coder)| Settings::new(k, quantiser).with_coder(coder))
 }
 
 fn layout() -> Layout {
@@ -66,9 +72,9 @@ proptest! {
 
     #[test]
     fn feedback_and_payload_add_up_to_what_went_in(
-        layout in any_layout(), seed in 1_u64.., k in 1_usize..400, quantiser in prop::sample::select(QUANTISERS.to_vec()),
+        layout in any_layout(), seed in 1_u64.., settings in any_settings(),
     ) {
-        let settings = Settings::new(k.min(layout.edge() * layout.edge()), quantiser);
+        let settings = Settings { top_k: settings.top_k.min(layout.edge() * layout.edge()), ..settings };
         let before = gradient(seed, layout.len());
         let mut after = before.clone();
         let (bytes, update) = compressed(&layout, settings, &mut after);
@@ -86,10 +92,10 @@ proptest! {
 
     #[test]
     fn decoding_and_encoding_again_is_the_identity(
-        layout in any_layout(), seed in 1_u64.., k in 1_usize..400, quantiser in prop::sample::select(QUANTISERS.to_vec()),
+        layout in any_layout(), seed in 1_u64.., settings in any_settings(),
     ) {
         // What a payload holds is exactly representable, so it must survive a second trip unchanged.
-        let settings = Settings::new(k.min(layout.edge() * layout.edge()), quantiser);
+        let settings = Settings { top_k: settings.top_k.min(layout.edge() * layout.edge()), ..settings };
         let (bytes, update) = compressed(&layout, settings, &mut gradient(seed, layout.len()));
         let mut dense = vec![0.0; layout.len()];
         update.add_to(&mut dense, 1.0);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+/// Largest edge: positions and counts of a chunk fit 16 bits.
+const EDGE_MAX: usize = 255;
 /// Longest dimension of a tensor.
 const DIMENSION_MAX: usize = 1 << 40;
 /// Most parameters of a layout.
@@ -32,7 +34,7 @@ pub enum Grid {
 #[non_exhaustive]
 pub enum LayoutError {
     /// The edge is zero or its square does not fit a 16-bit index.
-    #[error("chunk edge {0} is not in 1..=256")]
+    #[error("chunk edge {0} is not in 1..=255")]
     Edge(usize),
     /// A dimension is zero.
     #[error("tensor {0} has a dimension of zero; leave empty tensors out")]
@@ -84,7 +86,7 @@ impl TensorLayout {
 }
 
 /// Bounds of part `index` when `length` is cut into `parts` as evenly as possible.
-fn part(length: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
+pub(crate) fn part(length: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
     let bound = |i: usize| {
         let (whole, rest) = (length / parts, length % parts);
         whole * i + rest * i / parts
@@ -184,7 +186,7 @@ impl Layout {
     /// Lays out tensors of the given shapes one after the other with [`Grid::Even`].
     ///
     /// # Errors
-    /// If `edge` is not in `1..=256`, a dimension is zero, or the sum is too large for the payload format.
+    /// If `edge` is not in `1..=255`, a dimension is zero, or the sum is too large for the payload format.
     pub fn new(edge: usize, shapes: impl IntoIterator<Item = Vec<usize>>) -> Result<Layout, LayoutError> {
         Layout::with_grid(Grid::Even, edge, shapes)
     }
@@ -198,7 +200,7 @@ impl Layout {
         edge: usize,
         shapes: impl IntoIterator<Item = Vec<usize>>,
     ) -> Result<Layout, LayoutError> {
-        if !(1..=256).contains(&edge) {
+        if !(1..=EDGE_MAX).contains(&edge) {
             return Err(LayoutError::Edge(edge));
         }
         let (mut len, mut chunks, mut tensors) = (0, 0, Vec::new());
@@ -468,7 +470,7 @@ mod tests {
     #[test]
     fn impossible_layouts_are_refused() {
         assert_eq!(Layout::new(0, [vec![1]]).unwrap_err(), LayoutError::Edge(0));
-        assert_eq!(Layout::new(257, [vec![1]]).unwrap_err(), LayoutError::Edge(257));
+        assert_eq!(Layout::new(256, [vec![1]]).unwrap_err(), LayoutError::Edge(256));
         assert_eq!(Layout::new(64, [vec![1], vec![4, 0]]).unwrap_err(), LayoutError::Empty(1));
         for shape in [vec![usize::MAX, 2], vec![usize::MAX, usize::MAX, 2], vec![1 << 24, 1 << 24], vec![1 << 50]] {
             assert_eq!(Layout::new(64, [shape]).unwrap_err(), LayoutError::TooLarge(0));

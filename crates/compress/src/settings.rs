@@ -2,10 +2,9 @@
 
 use thiserror::Error;
 
-use crate::bits::width_of;
+use crate::codec::fixed::chunk_bits;
 use crate::codec::{HEADER_BYTES, TABLE_BYTES};
 use crate::layout::Layout;
-use crate::scale::CODE_BITS;
 
 /// What a selected value becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,14 +53,17 @@ impl Quantiser {
 pub enum Coder {
     /// Every index in the fewest whole bits that hold it (12 of 4096), every code likewise.
     Fixed,
+    /// Arithmetic coding with a model that learns rows, columns and signs as it goes.
+    Entropy,
 }
 
 impl Coder {
-    pub(crate) const ALL: [Coder; 1] = [Coder::Fixed];
+    pub(crate) const ALL: [Coder; 2] = [Coder::Fixed, Coder::Entropy];
 
     pub(crate) fn tag(self) -> u8 {
         match self {
             Coder::Fixed => 0,
+            Coder::Entropy => 1,
         }
     }
 
@@ -100,7 +102,7 @@ impl Settings {
     /// Settings with the default coder.
     #[must_use]
     pub fn new(top_k: usize, quantiser: Quantiser) -> Settings {
-        Settings { top_k, quantiser, coder: Coder::Fixed }
+        Settings { top_k, quantiser, coder: Coder::Entropy }
     }
 
     /// The same with another coder.
@@ -124,14 +126,14 @@ impl Settings {
 pub fn payload_bytes_max(layout: &Layout, settings: &Settings) -> usize {
     let bits = |length: usize| {
         let kept = layout.kept(length, settings.top_k);
-        let value = width_of(length) + settings.quantiser.code_bits();
-        let chunk = width_of(kept + 1) + settings.quantiser.scales() as u32 * CODE_BITS;
-        kept * value as usize + chunk as usize
+        chunk_bits(length, kept, kept, settings.quantiser)
     };
+    // An entropy-coded section falls back to fixed-width fields behind one byte.
+    let marker = usize::from(settings.coder == Coder::Entropy);
     let sections = layout.sections().iter().map(|section| {
         let bands = &layout.bands()[section.bands.clone()];
         let bits = bands.iter().flat_map(|band| (0..band.across).map(|i| bits(band.block(i).len()))).sum::<usize>();
-        TABLE_BYTES + bits.div_ceil(8)
+        TABLE_BYTES + marker + bits.div_ceil(8)
     });
     HEADER_BYTES + sections.sum::<usize>()
 }

@@ -32,6 +32,11 @@ impl SectionData {
         self.values.push(value);
     }
 
+    pub(crate) fn extend(&mut self, indices: &[u16], values: impl Iterator<Item = f32>) {
+        self.indices.extend_from_slice(indices);
+        self.values.extend(values);
+    }
+
     pub(crate) fn close_chunk(&mut self) {
         self.starts.push(self.indices.len() as u32);
     }

@@ -12,14 +12,32 @@ use crate::scale::{CODE_BITS, CODE_MAX, value_of};
 use crate::settings::{Quantiser, Settings};
 use crate::update::SectionData;
 
-pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer = BitWriter::new(&mut bytes);
+/// Appends a section to `bytes`.
+pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part], bytes: &mut Vec<u8>) {
+    let mut writer = BitWriter::new(bytes);
     for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
         encode_band(layout, settings, (band, part), &mut writer);
     }
     writer.finish();
-    bytes
+}
+
+/// Bytes of a section.
+pub(crate) fn length(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> usize {
+    let mut bits = 0;
+    for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
+        for (chunk, &count) in part.counts.iter().enumerate() {
+            let length = band.block(chunk).len();
+            bits += chunk_bits(length, layout.kept(length, settings.top_k), usize::from(count), settings.quantiser);
+        }
+    }
+    bits.div_ceil(8)
+}
+
+/// Bits of a chunk with `count` values.
+pub(crate) fn chunk_bits(length: usize, kept: usize, count: usize, quantiser: Quantiser) -> usize {
+    let scales = if count > 0 { quantiser.scales() as u32 * CODE_BITS } else { 0 };
+    let value = width_of(length) + quantiser.code_bits();
+    (width_of(kept + 1) + scales) as usize + count * value as usize
 }
 
 fn encode_band(layout: &Layout, settings: &Settings, (band, part): (&Band, &Part), writer: &mut BitWriter<'_>) {

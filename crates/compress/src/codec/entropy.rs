@@ -1,0 +1,94 @@
+//! Sections at the entropy of their content.
+//!
+//! The first byte names the two priors (three bits each), or is 0xff before a section in fixed-width fields, which is
+//! taken if it is not longer. Then follows one arithmetic code for all chunks of the section.
+
+use crate::codec::model::{Fault, Geometry, Model, Priors, Slot};
+use crate::codec::range::{Decoder, Encoder};
+use crate::codec::{CodecError, Limits, fixed};
+use crate::compress::Part;
+use crate::layout::{Layout, Section};
+use crate::scale::{CODE_MAX, value_of};
+use crate::settings::Settings;
+use crate::update::SectionData;
+
+/// First byte of a section in fixed-width fields.
+const FIXED: u8 = 0xff;
+
+pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> Vec<u8> {
+    let geometry = Geometry::new(layout, section);
+    let priors = Priors::measure(&geometry, layout, section, parts);
+    let mut bytes = vec![priors.byte()];
+    let mut encoder = Encoder::new(&mut bytes);
+    let mut model = Model::new(geometry, priors, settings.quantiser);
+    for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
+        let (mut indices, mut codes) = (&part.indices[..], &part.codes[..]);
+        for (chunk, (&count, &scales)) in part.counts.iter().zip(&part.scales).enumerate() {
+            let block = band.block(chunk);
+            let kept = layout.kept(block.len(), settings.top_k);
+            let count = usize::from(count);
+            model.slot.fill(scales, &indices[..count], &codes[..count]);
+            (indices, codes) = (&indices[count..], &codes[count..]);
+            let sound = model.chunk(&mut encoder, chunk, &block, kept);
+            debug_assert!(sound.is_ok(), "what was selected can be coded");
+        }
+        model.close_band();
+    }
+    encoder.finish();
+    let plain = fixed::length(layout, settings, section, parts);
+    if plain < bytes.len() - 1 {
+        bytes.clear();
+        bytes.push(FIXED);
+        fixed::encode(layout, settings, section, parts, &mut bytes);
+    }
+    bytes
+}
+
+pub(crate) fn decode(
+    bytes: &[u8],
+    layout: &Layout,
+    section: &Section,
+    limits: &Limits,
+) -> Result<SectionData, CodecError> {
+    let tensor = section.tensor;
+    let (&first, rest) = bytes.split_first().ok_or(CodecError::SectionEnd { tensor })?;
+    if first == FIXED {
+        return fixed::decode(rest, layout, section, limits);
+    }
+    let priors = Priors::of_byte(first).ok_or(CodecError::SectionEnd { tensor })?;
+    let settings = &limits.settings;
+    let mut decoder = Decoder::new(rest);
+    let mut model = Model::new(Geometry::new(layout, section), priors, settings.quantiser);
+    let mut data = SectionData::with_capacity(layout, section, settings.top_k);
+    for band in &layout.bands()[section.bands.clone()] {
+        for chunk in 0..band.across {
+            let block = band.block(chunk);
+            let kept = layout.kept(block.len(), settings.top_k);
+            model.chunk(&mut decoder, chunk, &block, kept).map_err(|fault| match fault {
+                Fault::Count => CodecError::Count { tensor },
+                Fault::Index => CodecError::Index { tensor },
+            })?;
+            if decoder.is_broken() {
+                return Err(CodecError::SectionEnd { tensor });
+            }
+            take(&model.slot, limits, &mut data).ok_or(CodecError::Scale { tensor })?;
+        }
+        model.close_band();
+    }
+    if decoder.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor }) }
+}
+
+/// Moves a decoded chunk over, if its scales are within the limits.
+fn take(slot: &Slot, limits: &Limits, data: &mut SectionData) -> Option<()> {
+    let scales = slot.scales;
+    if !slot.indices.is_empty() {
+        let ordered = 0 < scales.high && scales.low <= scales.high && scales.high <= CODE_MAX;
+        if !ordered || value_of(scales.high) > limits.scale_max {
+            return None;
+        }
+        let table = scales.table(limits.settings.quantiser);
+        data.extend(&slot.indices, slot.codes.iter().map(|&code| table[usize::from(code & 3)]));
+    }
+    data.close_chunk();
+    Some(())
+}
