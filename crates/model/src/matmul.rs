@@ -3,10 +3,10 @@
 
 use crate::team::Team;
 
-/// Multiplications that are worth a piece of their own.
-const PIECE: usize = 1 << 23;
-/// Most pieces that one product is cut into.
-const PIECES_MAX: usize = 16;
+/// Rows of a strip of a large product: enough that packing the right operand anew for each costs little.
+const STRIP: usize = 256;
+/// Multiplications above which a product of fewer rows is still cut in two.
+const LARGE: usize = 1 << 23;
 
 /// A view of `rows × columns` values; its constructors keep every element within `data`.
 #[derive(Clone, Copy)]
@@ -47,10 +47,15 @@ impl<'a> Matrix<'a> {
 pub(crate) fn product(team: &Team, out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, add: bool) {
     assert_eq!(a.columns, b.rows, "inner dimensions agree");
     assert_eq!(out.len(), a.rows * b.columns, "the output has the outer dimensions");
-    let pieces = (out.len() * a.columns / PIECE).clamp(1, PIECES_MAX).next_power_of_two().min(PIECES_MAX);
-    let rows = a.rows.div_ceil(pieces).next_multiple_of(8);
+    let rows = strip(a.rows, out.len() * a.columns);
     let strips = out.chunks_mut(rows * b.columns).enumerate();
     team.each(strips, |(index, out)| single(out, a.strip(index * rows, out.len() / b.columns), b, add));
+}
+
+/// Rows of each strip.
+fn strip(rows: usize, multiplications: usize) -> usize {
+    let pieces = if multiplications > LARGE { (rows / STRIP).max(2) } else { 1 };
+    rows.div_ceil(pieces).next_multiple_of(8)
 }
 
 /// One product on the calling thread.

@@ -29,7 +29,9 @@ fn one(row: &mut [f32], target: usize, scale: Option<f32>) -> f32 {
     let total = exponentials(row, top);
     if let Some(scale) = scale {
         let factor = scale / total;
-        row.iter_mut().for_each(|value| *value *= factor);
+        for value in row.iter_mut() {
+            *value *= factor;
+        }
         row[target] -= scale;
     }
     total.ln() - below

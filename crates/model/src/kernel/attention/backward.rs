@@ -144,11 +144,15 @@ impl Row<'_, '_> {
         let (keys, values) = (&self.saved.keys[key..key + TILE * padded], &self.saved.values[key..key + TILE * padded]);
         for (channel, column) in keys.chunks_exact(TILE).enumerate() {
             let to = self.tiles.keys[channel..].iter_mut().step_by(padded);
-            to.zip(column).for_each(|(to, &from)| *to = from);
+            for (to, &from) in to.zip(column) {
+                *to = from;
+            }
         }
         for (token, row) in values.chunks_exact(padded).enumerate() {
             let to = self.tiles.values[token..].iter_mut().step_by(TILE);
-            to.zip(row).for_each(|(to, &from)| *to = from);
+            for (to, &from) in to.zip(row) {
+                *to = from;
+            }
         }
     }
 
@@ -156,7 +160,7 @@ impl Row<'_, '_> {
     #[inline(always)]
     fn weigh<S: Simd>(&mut self, simd: S, pair: Pair) {
         let padded = self.shape.padded;
-        let rows = |data| Left { data, row_stride: padded, inner_stride: 1 };
+        let rows = |data| Left::Rows { data, stride: padded };
         let queries = rows(&self.saved.queries[pair.query..pair.query + TILE * padded]);
         let outputs = rows(&self.tiles.outputs[pair.local * padded..][..TILE * padded]);
         let keys = Right { data: &self.saved.keys[pair.key..pair.key + TILE * padded], stride: TILE };
@@ -192,7 +196,7 @@ impl Row<'_, '_> {
     fn gain<S: Simd>(&mut self, simd: S, pair: Pair) {
         let padded = self.shape.padded;
         let Tiles { weights, scores, keys, key_gradient, value_gradient, outputs, queries, .. } = &mut *self.tiles;
-        let columns = |data| Left { data, row_stride: 1, inner_stride: TILE };
+        let columns = |data| Left::Columns { data, stride: TILE };
         let query = Right { data: &self.saved.queries[pair.query..pair.query + TILE * padded], stride: padded };
         let output = Right { data: &outputs[pair.local * padded..][..TILE * padded], stride: padded };
         let query_gradient = &mut queries[pair.local * padded..][..TILE * padded];
@@ -200,7 +204,7 @@ impl Row<'_, '_> {
         for row in (0..TILE).step_by(ROWS) {
             let later = if pair.diagonal { row } else { 0 }..TILE;
             let earlier = 0..if pair.diagonal { row + ROWS } else { TILE };
-            let rows = Left { data: scores, row_stride: TILE, inner_stride: 1 };
+            let rows = Left::Rows { data: scores, stride: TILE };
             let out = |data| Out { data, stride: padded, columns: padded, add: true };
             strip(simd, out(&mut value_gradient[row * padded..]), columns(weights).from(row), output, later.clone());
             strip(simd, out(&mut key_gradient[row * padded..]), columns(scores).from(row), query, later);

@@ -81,7 +81,9 @@ impl Row<'_, '_> {
             self.rotation.turn(&mut self.tiles.turned, key, position, 1.0);
             let tile = (head * tokens + position / TILE * TILE) * padded + position % TILE;
             let column = self.saved.keys[tile..].iter_mut().step_by(TILE);
-            column.zip(&self.tiles.turned).for_each(|(to, &from)| *to = from);
+            for (to, &from) in column.zip(&self.tiles.turned) {
+                *to = from;
+            }
         }
     }
 
@@ -123,7 +125,7 @@ impl Row<'_, '_> {
     #[inline(always)]
     fn scores<S: Simd>(&mut self, simd: S, query: usize, key: usize, diagonal: bool) {
         let padded = self.shape.padded;
-        let a = Left { data: &self.saved.queries[query..query + TILE * padded], row_stride: padded, inner_stride: 1 };
+        let a = Left::Rows { data: &self.saved.queries[query..query + TILE * padded], stride: padded };
         let b = Right { data: &self.saved.keys[key..key + TILE * padded], stride: TILE };
         for row in (0..TILE).step_by(ROWS) {
             let data = &mut self.tiles.scores[row * TILE..];
@@ -148,14 +150,16 @@ impl Row<'_, '_> {
             *sum = *sum * shrink + exponentials(&mut scores[..shown], greatest);
             *top = greatest;
             scores[seen..].fill(0.0);
-            output.iter_mut().for_each(|value| *value *= shrink);
+            for value in output {
+                *value *= shrink;
+            }
         }
     }
 
     #[inline(always)]
     fn mix<S: Simd>(&mut self, simd: S, value: usize, diagonal: bool) {
         let padded = self.shape.padded;
-        let a = Left { data: &self.tiles.scores, row_stride: TILE, inner_stride: 1 };
+        let a = Left::Rows { data: &self.tiles.scores, stride: TILE };
         let b = Right { data: &self.saved.values[value..value + TILE * padded], stride: padded };
         for row in (0..TILE).step_by(ROWS) {
             let data = &mut self.tiles.output[row * padded..];
@@ -173,7 +177,9 @@ impl Row<'_, '_> {
             let start = ((first + row) * heads + head) * width;
             let factor = 1.0 / sums[row];
             let mixed = &mut self.mixed[start..start + width];
-            mixed.iter_mut().zip(&output[row * padded..]).for_each(|(to, &from)| *to = from * factor);
+            for (to, &from) in mixed.iter_mut().zip(&output[row * padded..][..width]) {
+                *to = from * factor;
+            }
         }
         let norms = &mut self.saved.norms[head * tokens + first..][..TILE];
         for ((norm, &top), &sum) in norms.iter_mut().zip(tops).zip(sums) {
