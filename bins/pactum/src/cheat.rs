@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Random,
     /// Makes one inner step and claims to have made all
     Lazy,
+    /// Sends payloads that are damaged, each window in another way
+    Malformed,
 }
 
 /// A miner that cheats.
@@ -48,8 +50,21 @@ impl fmt::Display for Kind {
             Self::Copy => "copy",
             Self::Random => "random",
             Self::Lazy => "lazy",
+            Self::Malformed => "malformed",
         })
     }
+}
+
+/// A payload cut short, made too long, turned around, or filled with ones, which are not numbers where scales stand.
+fn damaged(mut payload: Vec<u8>, way: u64) -> Vec<u8> {
+    let middle = payload.len() / 2;
+    match way % 4 {
+        0 => payload.truncate(middle),
+        1 => payload.extend_from_within(..),
+        2 => payload[middle..].reverse(),
+        _ => payload[middle..].fill(0xff),
+    }
+    payload
 }
 
 /// A number in -1..=1 (SplitMix64).
@@ -102,6 +117,7 @@ impl Learner for Cheat {
         let sent = match self.kind {
             Kind::Lazy => honest,
             Kind::Random => self.noise(),
+            Kind::Malformed => honest.map(|payload| damaged(payload, self.window.0)),
             Kind::Copy => self.seen.borrow().clone().or(honest),
         };
         self.own = sent.as_deref().map(Digest::of);

@@ -175,7 +175,7 @@ impl Network {
                 }
                 Ok(())
             }
-            Happening::Ended { how, .. } => self.revive(number, &name, &how),
+            Happening::Ended { how } => self.revive(number, &name, &how),
         }
     }
 
@@ -197,7 +197,7 @@ impl Network {
 async fn listening(crew: &mut Crew, plan: &Plan) -> Result<String, Failure> {
     match crew.next().await {
         (_, Happening::Line(url)) => Ok(url),
-        (number, Happening::Ended { how, .. }) => {
+        (number, Happening::Ended { how }) => {
             let said = last_line(&plan.log_file(crew.name(number)));
             Err(Failure::new(format!("the chain did not start ({how}): {said}")))
         }

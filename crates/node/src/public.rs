@@ -20,6 +20,7 @@ pub(crate) struct Public {
     pub(crate) client: Arc<Client>,
     pub(crate) wallet: Arc<Wallet>,
     pub(crate) weights_version: u64,
+    pub(crate) inbox: Arc<Inbox>,
 }
 
 impl Public {
@@ -32,15 +33,14 @@ impl Public {
     }
 
     /// Keeps the inbox told of the newest block and of who takes part, until the chain is closed.
-    pub(crate) async fn keep_told(self, inbox: Arc<Inbox>) {
+    pub(crate) async fn keep_told(self) {
         let mut looked = None;
         let mut next = BlockNumber(0);
         while let Ok(head) = self.client.until(next).await {
-            inbox.set_head(head.number);
+            self.inbox.set_head(head.number);
             next = BlockNumber(head.number.0.saturating_add(1));
             let due = looked.is_none_or(|last: u64| head.number.0.saturating_sub(last) >= LOOK_EVERY);
-            if due && let Ok(metagraph) = self.client.metagraph(head.number).await {
-                inbox.set_known(&metagraph);
+            if due && self.metagraph(head.number).await.is_ok() {
                 looked = Some(head.number.0);
             }
         }
@@ -61,7 +61,9 @@ impl Chain for Public {
     }
 
     async fn metagraph(&self, block: BlockNumber) -> Result<Metagraph, BoxError> {
-        Ok(self.client.metagraph(block).await?)
+        let metagraph = self.client.metagraph(block).await?;
+        self.inbox.set_known(&metagraph);
+        Ok(metagraph)
     }
 
     async fn record(&self, plan: &WindowPlan) -> Result<Record, BoxError> {

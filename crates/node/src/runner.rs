@@ -159,9 +159,13 @@ impl Runner {
             parameters,
         };
         tell(&Event::Started(started));
-        let public =
-            Public { client: Arc::clone(&client), wallet: Arc::clone(&wallet), weights_version: run.weights_version };
-        let _told = Background(tokio::spawn(public.clone().keep_told(Arc::clone(&network.inbox))));
+        let public = Public {
+            client: Arc::clone(&client),
+            wallet: Arc::clone(&wallet),
+            weights_version: run.weights_version,
+            inbox: Arc::clone(&network.inbox),
+        };
+        let _told = Background(tokio::spawn(public.clone().keep_told()));
         let doors: Doors<Live<L>> =
             Doors { chain: public, exchange: network, learner: wrap(trainer), journal, clock: LocalClock::default() };
         let identity = Identity { signer: wallet, verifier: Arc::new(Sr25519), role: self.role };

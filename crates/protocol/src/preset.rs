@@ -4,13 +4,14 @@ use crate::hparams::{Compression, DataRules, Hparams, Inner, Mean, ModelShape, O
 use crate::ids::{BlockNumber, Digest};
 
 /// The names that [`Hparams::preset`] knows, from the smallest model to the largest.
-pub const PRESETS: [&str; 4] = ["tiny", "mini", "150m", "1b"];
+pub const PRESETS: [&str; 5] = ["micro", "tiny", "mini", "150m", "1b"];
 
 impl Hparams {
     /// The settings called `name`, with seed 0 and no dataset.
     ///
     /// | name | parameters | for |
     /// |---|---|---|
+    /// | `micro` | 32 k | trying things out: a window of two seconds |
     /// | `tiny` | 0.9 M | bytes on a laptop: a window of seconds |
     /// | `mini` | 6.8 M | a small vocabulary on a workstation |
     /// | `150m` | 180 M | one accelerator for each miner |
@@ -18,6 +19,7 @@ impl Hparams {
     #[must_use]
     pub fn preset(name: &str) -> Option<Self> {
         let (model, inner, time) = match name {
+            "micro" => (MICRO, Inner { steps: 4, warmup: 4, total: 400, ..inner_small(4) }, TIME_LOCAL),
             "tiny" => (TINY, inner_small(12), TIME_LOCAL),
             "mini" => (
                 MINI,
@@ -68,6 +70,8 @@ const TINY: ModelShape = ModelShape {
     norm_eps: 1e-5,
     tied: false,
 };
+
+const MICRO: ModelShape = ModelShape { width: 32, layers: 2, heads: 2, kv_heads: 1, ffn: 64, context: 32, ..TINY };
 
 const MINI: ModelShape =
     ModelShape { vocab: 4096, width: 256, layers: 6, heads: 8, kv_heads: 4, ffn: 768, context: 256, ..TINY };

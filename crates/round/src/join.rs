@@ -1,9 +1,22 @@
 //! How a node that is far behind comes in: back along the manifests to a checkpoint, then forward by replay.
 
-use pactum_protocol::{Digest, Manifest, Metagraph, Want, Window, verdict};
+use pactum_protocol::{BlockNumber, Digest, Manifest, Metagraph, Want, Window, verdict};
 
 use crate::node::{Node, RoundError};
 use crate::ports::{Chain, Clock, Learner, Ports};
+
+/// How many blocks a checkpoint is waited for before an older one will do.
+const TRIES: u32 = 12;
+
+/// What came of a window as a place to begin.
+enum Adoption {
+    /// Its checkpoint was taken over.
+    Done,
+    /// It has none.
+    Nothing,
+    /// Nobody gave what it names.
+    Missing,
+}
 
 impl<P: Ports> Node<P> {
     /// Takes over the newest checkpoint that can be had, if this node is so far behind that replaying every window
@@ -20,28 +33,43 @@ impl<P: Ports> Node<P> {
         if now.0 <= self.standing.next.0.saturating_add(far) {
             return Ok(self.standing.next);
         }
+        let mut block = head.block;
         for window in (self.standing.next.0..now.0).rev().map(Window) {
-            if self.adopt(window).await? {
-                break;
+            for _ in 0..TRIES {
+                match self.adopt(window).await? {
+                    Adoption::Done => return Ok(window),
+                    Adoption::Nothing => break,
+                    // Others hear of a newcomer some blocks after its registration.
+                    Adoption::Missing => block = self.after(block).await?,
+                }
             }
         }
         Ok(self.standing.next)
     }
 
+    async fn after(&self, block: BlockNumber) -> Result<BlockNumber, RoundError> {
+        let next = BlockNumber(block.0.saturating_add(1));
+        Ok(self.doors.chain.until(next).await.map_err(RoundError::Chain)?.block)
+    }
+
     /// Takes over the checkpoint that the manifest of `window` names, if there is one and it can be had.
-    async fn adopt(&mut self, window: Window) -> Result<bool, RoundError> {
+    async fn adopt(&mut self, window: Window) -> Result<Adoption, RoundError> {
         let plan = self.rules.schedule.plan(window);
         let record = self.doors.chain.record(&plan).await.map_err(RoundError::Chain)?;
-        let Some(digest) = verdict(window, &plan, &record) else { return Ok(false) };
+        let Some(digest) = verdict(window, &plan, &record) else { return Ok(Adoption::Nothing) };
         let deadline = self.doors.clock.now().after(self.rules.blocks_millis(self.rules.hparams.time.window_blocks));
-        let Ok(Some(manifest)) = self.manifest(digest, &record.metagraph, deadline).await else { return Ok(false) };
-        let Some(state) = checkpoint_of(&manifest, window) else { return Ok(false) };
+        let manifest = match self.manifest(digest, &record.metagraph, deadline).await {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => return Ok(Adoption::Nothing),
+            Err(_) => return Ok(Adoption::Missing),
+        };
+        let Some(state) = checkpoint_of(&manifest, window) else { return Ok(Adoption::Nothing) };
         let want = self.checkpoint_want(state, &record.metagraph);
         let (mut blobs, _) = self.gather(vec![want], &record.metagraph, deadline).await;
-        let Some(checkpoint) = blobs.remove(&state) else { return Ok(false) };
+        let Some(checkpoint) = blobs.remove(&state) else { return Ok(Adoption::Missing) };
         self.doors.learner.adopt(window, &checkpoint).map_err(RoundError::Learner)?;
         self.commit(window, manifest.previous)?;
-        Ok(true)
+        Ok(Adoption::Done)
     }
 
     fn checkpoint_want(&self, state: Digest, metagraph: &Metagraph) -> Want {

@@ -24,6 +24,8 @@ pub(super) struct Spec {
     pub(super) args: Vec<OsString>,
     /// Where its log goes.
     pub(super) log: PathBuf,
+    /// Where its process id stands while it runs.
+    pub(super) pid: PathBuf,
 }
 
 /// What a process did.
@@ -31,10 +33,8 @@ pub(super) struct Spec {
 pub(super) enum Happening {
     /// It printed a line.
     Line(String),
-    /// It ended; whether it meant to.
+    /// It ended.
     Ended {
-        /// Whether its exit code says that all was well.
-        well: bool,
         /// What the system says of it.
         how: String,
     },
@@ -81,6 +81,9 @@ impl Crew {
         #[cfg(unix)]
         command.process_group(0);
         let mut process = command.spawn()?;
+        if let Some(pid) = process.id() {
+            std::fs::write(&member.spec.pid, pid.to_string())?;
+        }
         member.leash = process.stdin.take();
         member.running = true;
         let lines = process.stdout.take();
@@ -89,11 +92,8 @@ impl Crew {
             if let Some(lines) = lines {
                 listen(number, lines, &sender).await;
             }
-            let (well, how) = match process.wait().await {
-                Ok(status) => (status.success(), status.to_string()),
-                Err(error) => (false, error.to_string()),
-            };
-            let _ = sender.send((number, Happening::Ended { well, how })).await;
+            let how = process.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let _ = sender.send((number, Happening::Ended { how })).await;
         });
         Ok(())
     }
@@ -103,6 +103,7 @@ impl Crew {
         // A sender lives in `self`, so the channel never closes.
         let Some((number, happening)) = self.happenings.recv().await else { return std::future::pending().await };
         if matches!(happening, Happening::Ended { .. }) {
+            let _ = std::fs::remove_file(&self.members[number].spec.pid);
             self.members[number].running = false;
             self.members[number].leash = None;
         }

@@ -47,6 +47,7 @@ impl Plan {
             None => std::env::temp_dir().join(format!("pactum-localnet-{}", std::process::id())),
         };
         fs::create_dir_all(dir.join("logs"))
+            .and_then(|()| fs::create_dir_all(dir.join("pids")))
             .map_err(|error| Failure::because(format!("cannot write to {}", dir.display()), &error))?;
         let file = dir.join("localnet.json");
         let plan = match fs::read(&file) {
@@ -143,7 +144,7 @@ impl Plan {
             "--hparams".into(),
             hparams.into(),
         ];
-        Spec { name: "chain".to_owned(), args, log: self.log_file("chain") }
+        self.spec("chain", args)
     }
 
     pub(super) fn node_spec(&self, place: &Place) -> Spec {
@@ -160,7 +161,12 @@ impl Plan {
         args.push(self.dir.join("nodes").join(&place.name).into());
         args.push("--data".into());
         args.push(self.dir.join("data").into());
-        Spec { name: place.name.clone(), args, log: self.log_file(&place.name) }
+        self.spec(&place.name, args)
+    }
+
+    fn spec(&self, name: &str, args: Vec<OsString>) -> Spec {
+        let pid = self.dir.join("pids").join(name);
+        Spec { name: name.to_owned(), args, log: self.log_file(name), pid }
     }
 }
 

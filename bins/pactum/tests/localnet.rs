@@ -1,0 +1,215 @@
+//! Whole networks of processes, as a user starts them.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// A network in a folder of its own, with a text that a small model can learn something from.
+struct Net {
+    folder: tempfile::TempDir,
+}
+
+impl Net {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let words = ["the ", "miner ", "trains ", "a ", "model ", "and ", "validators ", "judge ", "it.\n"];
+        let text: String = (0..40_000_usize).map(|at| words[at * at % 31 % words.len()]).collect();
+        fs::write(folder.path().join("text.txt"), text).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pactum"));
+        command.args(["localnet", "--preset", "micro", "--data"]).arg(self.path("text.txt"));
+        command.arg("--dir").arg(self.path("net")).arg("--report").arg(self.path("report.json")).args(more);
+        command
+    }
+
+    fn run(&self, more: &[&str]) -> Output {
+        self.command(more).output().unwrap()
+    }
+
+    /// Runs, and does `mischief` whenever some node tells of a window it ended.
+    fn run_with(&self, more: &[&str], mischief: impl Fn(&Path, u64)) -> Output {
+        let mut child = self.command(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut done = Vec::new();
+        let mut said = String::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            let line = line.unwrap();
+            // The headline says "window 3 of 8, training".
+            let window = line.strip_prefix("window ").and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+            if let Some(window) = window.filter(|window| line.contains("training") && !done.contains(window)) {
+                done.push(window);
+                mischief(&self.path("net"), window);
+            }
+            said += &line;
+            said.push('\n');
+        }
+        let mut output = child.wait_with_output().unwrap();
+        output.stderr = said.into_bytes();
+        output
+    }
+
+    fn report(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.path("report.json")).unwrap()).unwrap()
+    }
+}
+
+fn assert_well(output: &Output) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}\n{}", output.status, text(&output.stdout), text(&output.stderr));
+}
+
+fn kill(net: &Path, name: &str) {
+    let pid = fs::read_to_string(net.join("pids").join(name)).unwrap();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+}
+
+/// Every process of the network wrote its id; none of them may be alive.
+fn assert_nobody_left(net: &Path) {
+    let pids = fs::read_dir(net.join("pids")).unwrap();
+    for pid in pids.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()) {
+        let alive = Command::new("kill").args(["-0", &pid]).stderr(Stdio::null()).status().unwrap().success();
+        assert!(!alive, "process {pid} was left behind");
+    }
+}
+
+fn digests(report: &Value) -> Vec<&str> {
+    report["nodes"].as_array().unwrap().iter().map(|node| node["state_digest"].as_str().unwrap()).collect()
+}
+
+fn assert_agreed(report: &Value, nodes: usize) {
+    assert_eq!(report["agreed"], true, "{report:#}");
+    let digests = digests(report);
+    assert_eq!(digests.len(), nodes);
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+}
+
+#[test]
+fn strangers_agree_learn_and_go_on_where_they_stopped() {
+    let net = Net::new();
+    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "3"]));
+    let report = net.report();
+    assert_agreed(&report, 3);
+    assert_nobody_left(&net.path("net"));
+    let before = digests(&report)[0].to_owned();
+
+    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "6"]));
+    let report = net.report();
+    assert_agreed(&report, 3);
+    assert_ne!(digests(&report)[0], before);
+    let losses: Vec<f64> =
+        report["heldout_loss"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
+    assert_eq!(losses.len(), 6);
+    assert!(losses[5] < losses[0], "{losses:?}");
+    assert!(report["compression_ratio"].as_f64().unwrap() > 20.0);
+    assert!(report["submissions"].as_array().unwrap().len() >= 6);
+    assert_nobody_left(&net.path("net"));
+}
+
+#[test]
+fn whoever_is_killed_comes_back_and_agrees() {
+    let net = Net::new();
+    let output = net.run_with(&["--miners", "2", "--validators", "3", "--windows", "8"], |net, window| match window {
+        2 => kill(net, "miner-1"),
+        4 => kill(net, "validator-1"),
+        6 => kill(net, "chain"),
+        _ => {}
+    });
+    assert_well(&output);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for name in ["miner-1", "validator-1", "chain"] {
+        assert!(said.contains(&format!("{name} ended (signal: 9 (SIGKILL)); starting it again")), "{said}");
+    }
+    let report = net.report();
+    assert_agreed(&report, 5);
+    assert_nobody_left(&net.path("net"));
+}
+
+#[test]
+fn a_late_miner_joins_from_a_checkpoint_and_contributes() {
+    let net = Net::new();
+    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "26", "--late-miner"]));
+    let report = net.report();
+    assert_agreed(&report, 4);
+    let nodes = report["nodes"].as_array().unwrap();
+    let late = nodes.iter().find(|node| node["name"] == "miner-late").unwrap();
+    // It did not live through the first windows, and did not have to replay them.
+    assert!(late["windows_applied"].as_u64().unwrap() < 22, "{late}");
+    let uid = late["uid"].as_u64().unwrap();
+    let accepted = |one: &&Value| one["uid"] == uid && one["status"] == "accepted";
+    assert!(report["submissions"].as_array().unwrap().iter().any(|one| accepted(&one)), "{report:#}");
+}
+
+#[test]
+fn a_malformed_payload_costs_its_sender_alone_the_window() {
+    let net = Net::new();
+    let cheats = ["--miners", "2", "--validators", "1", "--windows", "6", "--cheaters", "malformed"];
+    assert_well(&net.run(&cheats));
+    let report = net.report();
+    assert_agreed(&report, 4);
+    let nodes = report["nodes"].as_array().unwrap();
+    let cheat = nodes.iter().find(|node| node["cheat"] == "malformed").unwrap()["uid"].as_u64().unwrap();
+    let submissions = report["submissions"].as_array().unwrap();
+    let (bad, good): (Vec<_>, Vec<_>) = submissions.iter().partition(|one| one["uid"] == cheat);
+    assert!(bad.len() >= 3, "{report:#}");
+    for one in bad {
+        assert_eq!(one["status"], "refused", "{one}");
+        let reason = one["reason"].as_str().unwrap();
+        assert!(reason.contains("malformed") || reason.contains("too large"), "{one}");
+    }
+    assert!(good.iter().all(|one| one["status"] == "accepted"), "{report:#}");
+}
+
+#[test]
+fn ctrl_c_stops_every_process_and_the_run_can_be_continued() {
+    let net = Net::new();
+    let arguments = ["--miners", "2", "--validators", "1", "--windows", "500"];
+    let mut child = net.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut asked = false;
+    for line in lines.map_while(Result::ok) {
+        if !asked && line.starts_with("window 3 of") {
+            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+            asked = true;
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    assert_nobody_left(&net.path("net"));
+    let more = ["--miners", "2", "--validators", "1", "--windows", "5"];
+    assert_well(&net.run(&more));
+    assert_agreed(&net.report(), 3);
+}
+
+#[test]
+fn bad_input_gets_one_sentence_and_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(folder.path().join("empty.txt"), "").unwrap();
+    fs::write(folder.path().join("miner.toml"), "thread = 3\n").unwrap();
+    fs::write(folder.path().join("some.txt"), "some text that is long enough to be cut. ".repeat(200)).unwrap();
+    let check = |arguments: &[&str], code: i32, says: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_pactum")).args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(says), "{arguments:?}: {error}");
+    };
+    check(&["localnet", "--data", &path("nowhere"), "--dir", &path("a")], 1, "nowhere");
+    check(&["localnet", "--data", &path("empty.txt"), "--dir", &path("b")], 1, "empty");
+    check(&["localnet", "--data", &path("some.txt"), "--preset", "huge", "--dir", &path("c")], 1, "choose one of");
+    check(&["localnet", "--windows", "none"], 2, "invalid value");
+    check(&["miner", "--config", &path("miner.toml")], 1, "thread");
+    check(&["chain", "--dir", &path("d")], 2, "--data");
+    check(&["wallet", "show", "--file", &path("nobody.json")], 1, "nobody.json");
+    check(&["data", "show", &path("nothing")], 1, "nothing");
+    check(&["simulate", "nonsense"], 2, "lists them");
+    check(&["nonsense"], 2, "unrecognized subcommand");
+}
