@@ -72,6 +72,13 @@ impl SimExchange {
         *signed
     }
 
+    /// The proposal without its last entry, signed again.
+    fn cut(&self, proposal: &Proposal) -> Proposal {
+        let mut manifest = proposal.manifest.clone();
+        manifest.entries.pop();
+        Proposal::sign(manifest, &proposal.headers, proposal.proposer, &self.place.profile().key)
+    }
+
     /// Tries to get somebody's payload of this window, whose digest it has learnt from a talkative validator.
     async fn spy(&self, window: Window) {
         let secret = self.place.world.net.borrow().secret(self.place.me, window);
@@ -127,7 +134,14 @@ impl Exchange for SimExchange {
 
     async fn propose(&self, proposal: &Proposal, to: &[Neuron]) {
         self.place.settle().await;
-        self.send(Content::Proposal(proposal.encode().into()), to).await;
+        let whole = Content::Proposal(proposal.encode().into());
+        if !self.place.profile().rogue {
+            self.send(whole, to).await;
+            return;
+        }
+        let (odd, even): (Vec<Neuron>, Vec<Neuron>) = to.iter().partition(|neuron| neuron.uid.0 % 2 == 1);
+        self.send(whole, &even).await;
+        self.send(Content::Proposal(self.cut(proposal).encode().into()), &odd).await;
     }
 
     fn proposals(&self, window: Window) -> Vec<Proposal> {

@@ -21,6 +21,7 @@ pub struct Scenario {
     pub(crate) name: String,
     pub(crate) miners: u16,
     pub(crate) validators: u16,
+    pub(crate) rogues: Vec<u16>,
     pub(crate) joiners: u16,
     pub(crate) windows: u64,
     pub(crate) max_entries: u32,
@@ -85,12 +86,16 @@ pub struct Listed {
     pub about: &'static str,
 }
 
-const LIST: [Listed; 5] = [
+const LIST: [Listed; 6] = [
     Listed { name: "calm", about: "8 miners and 2 validators for 30 windows, and nothing goes wrong" },
     Listed { name: "lossy", about: "64 nodes for 100 windows: 10 % of fetches lost, crashes and partitions" },
     Listed { name: "cheats", about: "6 honest miners and one cheater of each kind for 40 windows" },
     Listed { name: "join", about: "3 of 9 miners come late, while fetches get lost" },
     Listed { name: "validator-down", about: "of 3 validators the one with the most stake goes away for good" },
+    Listed {
+        name: "rogue",
+        about: "while the first of 4 validators is away, the second tells everybody something else",
+    },
 ];
 
 impl Scenario {
@@ -101,6 +106,7 @@ impl Scenario {
             name: name.to_owned(),
             miners: 4,
             validators: 2,
+            rogues: Vec::new(),
             joiners: 0,
             windows: 10,
             max_entries: 20,
@@ -143,6 +149,12 @@ impl Scenario {
                 let claims = Claims { filled: Some(0.7), ..learns };
                 base.miners(6).validators(3).windows(40).outage(outage).claims(claims)
             }
+            "rogue" => {
+                // Whoever proposes can keep windows empty while it is its turn, but must not part the honest.
+                let outage = Outage { node: 0, from: 8, to: 16 };
+                let claims = Claims { filled: Some(0.6), ..learns };
+                base.miners(6).validators(4).rogue(1).windows(40).outage(outage).claims(claims)
+            }
             _ => return None,
         })
     }
@@ -163,6 +175,14 @@ impl Scenario {
     #[must_use]
     pub fn validators(self, validators: u16) -> Self {
         Self { validators, ..self }
+    }
+
+    /// Lets the validator with this uid propose one manifest to some and another to others, and attest to a third that
+    /// nobody has.
+    #[must_use]
+    pub fn rogue(mut self, node: u16) -> Self {
+        self.rogues.push(node);
+        self
     }
 
     /// Sets the number of honest miners that come in the first half of the run.

@@ -38,6 +38,8 @@ pub(crate) struct Profile {
     pub(crate) key: SimKey,
     pub(crate) role: Role,
     pub(crate) cheat: Option<Cheat>,
+    /// A validator that proposes and attests to lies.
+    pub(crate) rogue: bool,
     pub(crate) defects: Vec<Defect>,
     /// The window in which it first starts.
     pub(crate) joins: u64,
@@ -146,6 +148,7 @@ fn profile(scenario: &Scenario, seed: u64, uid: u16) -> Profile {
         key: SimKey::new(seed, uid.into()),
         role: if miner.is_some() { Role::Miner } else { Role::Validator },
         cheat: cheat.and_then(|at| scenario.cheats.get(usize::from(at)).copied()),
+        rogue: miner.is_none() && scenario.rogues.contains(&uid),
         defects: scenario.defects.iter().filter(|(node, _)| *node == uid).map(|(_, defect)| *defect).collect(),
         joins: if joiner { random.within(2, (scenario.windows / 2).max(3)) } else { 0 },
         lag: random.within(0, 150),
