@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use crate::codec::encode;
+use crate::kernel::{Candidates, Compact, Level, prefetch, select};
 use crate::layout::{Band, Block, Layout};
 use crate::quantise::{Scales, quantise};
-use crate::select::{reject_unusable, select};
+use crate::scale::LARGEST;
 use crate::settings::{Settings, SettingsError};
 
 /// What the last call of a [`Compressor`] did.
@@ -23,6 +24,7 @@ pub struct CompressReport {
 pub struct Compressor {
     layout: Layout,
     settings: Settings,
+    level: Level,
     parts: Vec<Part>,
     report: CompressReport,
 }
@@ -47,12 +49,19 @@ impl Part {
     }
 }
 
-/// What becomes of a coordinate of the feedback before selection.
+/// What is added to the decayed feedback before selection: `before - after`.
 #[derive(Clone, Copy)]
-struct Delta<'a> {
+pub(crate) struct Delta<'a> {
     before: &'a [f32],
     after: &'a [f32],
     decay: f32,
+}
+
+impl<'a> Delta<'a> {
+    fn of_band(self, band: &Band) -> Delta<'a> {
+        let range = band.offset..band.offset + band.len();
+        Delta { before: &self.before[range.clone()], after: &self.after[range], decay: self.decay }
+    }
 }
 
 /// Whether the feedback keeps what the payload carries.
@@ -64,10 +73,21 @@ enum Residual {
 
 /// Working space of one thread.
 #[derive(Default)]
-struct Scratch {
+pub(crate) struct Scratch {
     chunk: Vec<f32>,
-    keys: Vec<u32>,
+    candidates: Candidates,
     selected: Vec<f32>,
+}
+
+/// One band to compress.
+pub(crate) struct BandWork<'a> {
+    layout: &'a Layout,
+    settings: &'a Settings,
+    band: &'a Band,
+    feedback: &'a mut [f32],
+    delta: Option<Delta<'a>>,
+    residual: Residual,
+    part: &'a mut Part,
 }
 
 impl Compressor {
@@ -79,7 +99,7 @@ impl Compressor {
         settings.check(&layout)?;
         let mut parts = Vec::new();
         parts.resize_with(layout.bands().len(), Part::default);
-        Ok(Compressor { layout, settings, parts, report: CompressReport::default() })
+        Ok(Compressor { layout, settings, level: Level::detect(), parts, report: CompressReport::default() })
     }
 
     /// The layout it was made for.
@@ -147,17 +167,12 @@ impl Compressor {
         if let Some(Delta { before, after, .. }) = delta {
             assert_eq!((before.len(), after.len()), (len, len), "the parameters are not as long as the layout");
         }
-        let (layout, settings) = (&self.layout, &self.settings);
+        let (layout, settings, level) = (&self.layout, &self.settings, self.level);
         let slices = layout.split_mut(feedback);
         let work = (self.parts.par_iter_mut(), layout.bands().par_iter(), slices);
-        work.into_par_iter().for_each_init(Scratch::default, |scratch, (part, band, slice)| {
-            let delta = delta.map(|d| Delta {
-                before: &d.before[band.offset..band.offset + band.len()],
-                after: &d.after[band.offset..band.offset + band.len()],
-                decay: d.decay,
-            });
-            let context = Context { layout, settings, band, residual };
-            context.compress_band(slice, delta, part, scratch);
+        work.into_par_iter().for_each_init(Scratch::default, |scratch, (part, band, feedback)| {
+            let delta = delta.map(|delta| delta.of_band(band));
+            level.compress_band(BandWork { layout, settings, band, feedback, delta, residual, part }, scratch);
         });
         self.report = CompressReport {
             selected: self.parts.iter().map(|part| part.indices.len()).sum(),
@@ -167,59 +182,124 @@ impl Compressor {
     }
 }
 
-struct Context<'a> {
-    layout: &'a Layout,
-    settings: &'a Settings,
-    band: &'a Band,
-    residual: Residual,
-}
-
-impl Context<'_> {
-    fn compress_band(&self, slice: &mut [f32], delta: Option<Delta<'_>>, part: &mut Part, scratch: &mut Scratch) {
-        part.clear();
-        for index in 0..self.band.across {
-            let block = self.band.block(index);
-            gather(slice, delta, block, &mut scratch.chunk);
-            part.rejected += reject_unusable(&mut scratch.chunk);
-            self.compress_chunk(part, scratch);
-            for (run, values) in block.runs().zip(scratch.chunk.chunks_exact(block.width)) {
-                slice[run].copy_from_slice(values);
-            }
+/// Compresses a band chunk by chunk. Compiled once for each level of vector instructions, hence inlined.
+#[inline(always)]
+pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scratch: &mut Scratch) {
+    work.part.clear();
+    for index in 0..work.band.across {
+        let block = work.band.block(index);
+        let next = (index + 1 < work.band.across).then(|| work.band.block(index + 1));
+        gather(&work, block, next, &mut scratch.chunk);
+        work.part.rejected += reject_unusable(&mut scratch.chunk);
+        compress_chunk(compact, &mut work, scratch);
+        for (run, values) in block.runs().zip(scratch.chunk.chunks_exact(block.width)) {
+            work.feedback[run].copy_from_slice(values);
         }
-    }
-
-    /// Selects and quantises `scratch.chunk` and subtracts what was selected.
-    fn compress_chunk(&self, part: &mut Part, scratch: &mut Scratch) {
-        let Scratch { chunk, keys, selected } = scratch;
-        let first = part.indices.len();
-        select(chunk, self.layout.kept(chunk.len(), self.settings.top_k), keys, &mut part.indices);
-        selected.clear();
-        selected.extend(part.indices[first..].iter().map(|&index| chunk[usize::from(index)]));
-        let code = part.codes.len();
-        let scales = quantise(self.settings.quantiser, selected, &mut part.codes);
-        if scales.high == 0 {
-            part.indices.truncate(first);
-        }
-        if self.residual == Residual::Subtract {
-            let table = scales.table(self.settings.quantiser);
-            for (&index, &code) in part.indices[first..].iter().zip(&part.codes[code..]) {
-                chunk[usize::from(index)] -= table[usize::from(code)];
-            }
-        }
-        part.scales.push(scales);
-        part.counts.push((part.indices.len() - first) as u16);
     }
 }
 
-/// Copies a chunk out of its band, with `delta` applied.
-fn gather(slice: &[f32], delta: Option<Delta<'_>>, block: Block, chunk: &mut Vec<f32>) {
-    chunk.clear();
-    let Some(Delta { before, after, decay }) = delta else {
-        block.runs().for_each(|run| chunk.extend_from_slice(&slice[run]));
-        return;
-    };
-    for run in block.runs() {
-        let steps = before[run.clone()].iter().zip(&after[run.clone()]).map(|(b, a)| b - a);
-        chunk.extend(slice[run].iter().zip(steps).map(|(e, step)| decay * e + step));
+/// Selects and quantises `scratch.chunk` and subtracts what was selected.
+#[inline(always)]
+fn compress_chunk(compact: impl Compact, work: &mut BandWork<'_>, scratch: &mut Scratch) {
+    let Scratch { chunk, candidates, selected } = scratch;
+    let (part, quantiser) = (&mut *work.part, work.settings.quantiser);
+    let first = part.indices.len();
+    let kept = work.layout.kept(chunk.len(), work.settings.top_k);
+    select(compact, chunk, kept, candidates, &mut part.indices);
+    selected.clear();
+    selected.extend(part.indices[first..].iter().map(|&index| chunk[usize::from(index)]));
+    let code = part.codes.len();
+    let scales = quantise(quantiser, selected, &mut part.codes);
+    if scales.high == 0 {
+        part.indices.truncate(first);
+    }
+    if work.residual == Residual::Subtract {
+        let table = scales.table(quantiser);
+        for (&index, &code) in part.indices[first..].iter().zip(&part.codes[code..]) {
+            chunk[usize::from(index)] -= table[usize::from(code)];
+        }
+    }
+    part.scales.push(scales);
+    part.counts.push((part.indices.len() - first) as u16);
+}
+
+/// Copies a chunk out of its band, with `delta` applied, while the next one is fetched: its rows are too far apart for
+/// the machine to see by itself where it will go on.
+#[inline(always)]
+fn gather(work: &BandWork<'_>, block: Block, next: Option<Block>, chunk: &mut Vec<f32>) {
+    chunk.resize(block.len(), 0.0);
+    let mut ahead = next.into_iter().flat_map(Block::runs);
+    for (run, values) in block.runs().zip(chunk.chunks_exact_mut(block.width)) {
+        let ahead = ahead.next().unwrap_or(run.start..run.start);
+        prefetch_run(&work.feedback[ahead.clone()]);
+        let feedback = &work.feedback[run.clone()];
+        let Some(Delta { before, after, decay }) = work.delta else {
+            values.copy_from_slice(feedback);
+            continue;
+        };
+        prefetch_run(&before[ahead.clone()]);
+        prefetch_run(&after[ahead]);
+        let steps = before[run.clone()].iter().zip(&after[run]).map(|(b, a)| b - a);
+        for ((value, e), step) in values.iter_mut().zip(feedback).zip(steps) {
+            *value = decay * e + step;
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch_run(values: &[f32]) {
+    values.chunks(LINE).for_each(prefetch);
+}
+
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// Sets values that cannot be compressed to zero and says how many there were.
+#[inline(always)]
+fn reject_unusable(chunk: &mut [f32]) -> usize {
+    let unusable = |value: f32| (value.to_bits() & 0x7fff_ffff) > LARGEST.to_bits();
+    let found = chunk.iter().fold(false, |found, &value| found | unusable(value));
+    if !found {
+        return 0;
+    }
+    let mut rejected = 0;
+    for value in chunk {
+        if unusable(*value) {
+            *value = 0.0;
+            rejected += 1;
+        }
+    }
+    rejected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Quantiser;
+
+    #[test]
+    fn unusable_values_become_zero() {
+        let mut chunk = [1.0, f32::NAN, f32::INFINITY, -f32::INFINITY, LARGEST, LARGEST * 1.01];
+        assert_eq!(reject_unusable(&mut chunk), 4);
+        assert_eq!(chunk, [1.0, 0.0, 0.0, 0.0, LARGEST, 0.0]);
+    }
+
+    #[test]
+    fn every_level_yields_the_same_bytes_and_bits() {
+        let layout = Layout::new(64, [vec![130, 200], vec![4097], vec![3, 700]]).unwrap();
+        let before =
+            (0..layout.len() as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as f32 * 1e-9).collect::<Vec<_>>();
+        let after = before.iter().rev().copied().collect::<Vec<_>>();
+        for quantiser in Quantiser::ALL {
+            let run = |level| {
+                let mut compressor = Compressor::new(layout.clone(), Settings::new(64, quantiser)).unwrap();
+                compressor.level = level;
+                let mut feedback = before.clone();
+                let bytes = compressor.accumulate_and_compress(&mut feedback, &before, &after, 0.95);
+                (bytes, feedback.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+            };
+            let plain = run(Level::Plain);
+            assert!(Level::available().all(|level| run(level) == plain));
+        }
     }
 }

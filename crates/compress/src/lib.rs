@@ -30,13 +30,13 @@
 mod bits;
 mod codec;
 mod compress;
+mod kernel;
 #[cfg(test)]
 mod laws;
 mod layout;
 mod outer;
 mod quantise;
 mod scale;
-mod select;
 mod settings;
 mod update;
 

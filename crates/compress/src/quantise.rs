@@ -31,6 +31,7 @@ impl Scales {
 
 /// Chooses the scales for the selected values of one chunk and appends their codes. If the upper scale is zero the
 /// chunk is better left out; no code is appended then.
+#[inline(always)]
 pub(crate) fn quantise(quantiser: Quantiser, selected: &[f32], codes: &mut Vec<u8>) -> Scales {
     match quantiser {
         Quantiser::SignScale => {
@@ -51,20 +52,24 @@ pub(crate) fn quantise(quantiser: Quantiser, selected: &[f32], codes: &mut Vec<u
     }
 }
 
+#[inline(always)]
 fn sign(value: &f32) -> u8 {
     u8::from(value.is_sign_negative())
 }
 
 /// The least magnitude that takes the upper scale; every one does if both are the same.
+#[inline(always)]
 fn border(scales: Scales) -> f32 {
     if scales.low == scales.high { 0.0 } else { middle(value_of(scales.low), value_of(scales.high)) }
 }
 
+#[inline(always)]
 fn middle(low: f32, high: f32) -> f32 {
     0.5 * (low + high)
 }
 
 /// The two levels of least squared error, by Lloyd's algorithm from the mean.
+#[inline(always)]
 fn two_levels(selected: &[f32]) -> Scales {
     let mut border = mean(selected, |_| true);
     let (mut low, mut high) = (border, border);
@@ -83,6 +88,7 @@ fn two_levels(selected: &[f32]) -> Scales {
 }
 
 /// Mean magnitude of the values that satisfy a condition; zero if none does.
+#[inline(always)]
 fn mean(selected: &[f32], condition: impl Fn(f32) -> bool) -> f32 {
     let mut sums = [0.0_f32; LANES];
     let mut count = 0_u32;

@@ -1,0 +1,81 @@
+//! The pass over a chunk, compiled for each level of vector instructions.
+//!
+//! All levels run the same plain loops in the same order, so that they agree to the bit; only the compaction of
+//! candidates is written by hand. This is the one module with unsafe code.
+#![expect(unsafe_code, reason = "vector instructions are chosen at run time, and compaction has no safe form")]
+
+mod select;
+
+use crate::compress::{BandWork, Scratch, compress_band};
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use select::{Avx2, Avx512};
+pub(crate) use select::{Candidates, Compact, Plain, select};
+
+/// Vector instructions to use. On others than x86-64 the plain form is compiled for the whole baseline of the target
+/// (NEON on AArch64).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Plain,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+impl Level {
+    /// The levels of this machine, the best first.
+    pub(crate) fn available() -> impl Iterator<Item = Level> {
+        let levels = [
+            #[cfg(target_arch = "x86_64")]
+            Avx512::detect().map(Level::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::detect().map(Level::Avx2),
+            Some(Level::Plain),
+        ];
+        levels.into_iter().flatten()
+    }
+
+    /// The best level of this machine.
+    pub(crate) fn detect() -> Level {
+        Level::available().next().unwrap_or(Level::Plain)
+    }
+
+    /// Compresses one band.
+    pub(crate) fn compress_band(self, work: BandWork<'_>, scratch: &mut Scratch) {
+        match self {
+            Level::Plain => compress_band(Plain, work, scratch),
+            // SAFETY: the value proves that the machine has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(proof) => unsafe { compress_band_avx2(proof, work, scratch) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(proof) => unsafe { compress_band_avx512(proof, work, scratch) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,popcnt")]
+fn compress_band_avx2(proof: Avx2, work: BandWork<'_>, scratch: &mut Scratch) {
+    compress_band(proof, work, scratch);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
+fn compress_band_avx512(proof: Avx512, work: BandWork<'_>, scratch: &mut Scratch) {
+    compress_band(proof, work, scratch);
+}
+
+/// Asks for the cache line of the first element, if the machine can.
+#[inline(always)]
+pub(crate) fn prefetch(values: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of any address has no effect that a program can observe.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = values;
+}

@@ -1,0 +1,325 @@
+//! The `k` largest values of a chunk.
+//!
+//! 1. The elements are dealt to at least `k` groups; the `k`-th largest of the groups' maxima is at most the `k`-th
+//!    largest element, since `k` different elements reach it.
+//! 2. Keys that reach that bound, usually a few hundred, are compacted.
+//! 3. Bisection finds a threshold that exactly `k` of them reach, or the key at which ties have to be broken.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{
+    __m256i, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_max_epu32,
+    _mm256_movemask_ps, _mm256_set1_epi32, _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epu32_mask,
+    _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_storeu_si512,
+};
+
+const MAGNITUDE: u32 = 0x7fff_ffff;
+/// Most elements that a vector holds; buffers have room for one vector more than they need.
+const VECTOR: usize = 16;
+/// Most groups.
+const GROUPS: usize = 256;
+
+/// Candidates for selection, in the order of their positions.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    keys: Vec<u32>,
+    places: Vec<u32>,
+    count: usize,
+}
+
+impl Candidates {
+    fn clear(&mut self, room: usize) {
+        self.count = 0;
+        if self.keys.len() < room + VECTOR {
+            self.keys.resize(room + VECTOR, 0);
+            self.places.resize(room + VECTOR, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, key: u32, place: u32, take: bool) {
+        self.keys[self.count] = key;
+        self.places[self.count] = place;
+        self.count += usize::from(take);
+    }
+
+    fn keys(&self) -> &[u32] {
+        &self.keys[..self.count]
+    }
+}
+
+/// Keeps the elements whose key reaches a bound. A value of an implementing type proves that the machine has the
+/// instructions that it uses.
+pub(crate) trait Compact: Copy {
+    /// Appends key and position of each value with magnitude bits of at least `least`, in order.
+    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates);
+}
+
+/// Element by element, without branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plain;
+
+impl Compact for Plain {
+    #[inline(always)]
+    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
+        candidates.clear(chunk.len());
+        rest(chunk, 0, least, candidates);
+    }
+}
+
+/// The elements from `start` on, one at a time.
+#[inline(always)]
+fn rest(chunk: &[f32], start: usize, least: u32, candidates: &mut Candidates) {
+    for (value, place) in chunk[start..].iter().zip(start as u32..) {
+        let key = value.to_bits() & MAGNITUDE;
+        candidates.push(key, place, key >= least);
+    }
+}
+
+/// Eight elements are compared at once; set bits of the mask are walked.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Avx2> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")).then_some(Avx2(()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Compact for Avx2 {
+    #[inline(always)]
+    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
+        candidates.clear(chunk.len());
+        let vectors = chunk.chunks_exact(8);
+        for (vector, base) in vectors.zip((0_u32..).step_by(8)) {
+            // SAFETY: the vector has eight elements, and `self` proves that the machine has AVX2.
+            let mut mask = unsafe { reach_avx2(vector, least) };
+            while mask != 0 {
+                let lane = mask.trailing_zeros();
+                candidates.push(vector[lane as usize].to_bits() & MAGNITUDE, base + lane, true);
+                mask &= mask - 1;
+            }
+        }
+        rest(chunk, chunk.len() & !7, least, candidates);
+    }
+}
+
+/// Mask of the lanes whose magnitude reaches `least`.
+///
+/// # Safety
+/// The slice must have eight elements.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn reach_avx2(vector: &[f32], least: u32) -> u32 {
+    // SAFETY: the caller promises eight elements.
+    let bits = unsafe { _mm256_loadu_si256(vector.as_ptr().cast::<__m256i>()) };
+    let keys = _mm256_and_si256(bits, _mm256_set1_epi32(MAGNITUDE as i32));
+    let largest = _mm256_max_epu32(keys, _mm256_set1_epi32(least as i32));
+    _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(largest, keys))) as u32
+}
+
+/// Sixteen elements at once.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Avx512> {
+        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        (has && Avx2::detect().is_some()).then_some(Avx512(()))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Compact for Avx512 {
+    #[inline(always)]
+    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
+        candidates.clear(chunk.len());
+        // SAFETY: `self` proves that the machine has AVX-512, and `clear` has made room.
+        unsafe { compact_avx512(chunk, least, candidates) };
+        rest(chunk, chunk.len() & !(VECTOR - 1), least, candidates);
+    }
+}
+
+/// # Safety
+/// The candidates must have room for the chunk and one vector more.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn compact_avx512(chunk: &[f32], least: u32, candidates: &mut Candidates) {
+    let (magnitude, least) = (_mm512_set1_epi32(MAGNITUDE as i32), _mm512_set1_epi32(least as i32));
+    let mut places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let step = _mm512_set1_epi32(VECTOR as i32);
+    for vector in chunk.chunks_exact(VECTOR) {
+        // SAFETY: the vector has sixteen elements; there are at most `chunk.len()` candidates before it, and the buffers
+        // have room for sixteen more.
+        unsafe {
+            let keys = _mm512_and_si512(_mm512_loadu_si512(vector.as_ptr().cast()), magnitude);
+            let mask = _mm512_cmpge_epu32_mask(keys, least);
+            let (to_keys, to_places) = (
+                candidates.keys.as_mut_ptr().add(candidates.count),
+                candidates.places.as_mut_ptr().add(candidates.count),
+            );
+            _mm512_storeu_si512(to_keys.cast(), _mm512_maskz_compress_epi32(mask, keys));
+            _mm512_storeu_si512(to_places.cast(), _mm512_maskz_compress_epi32(mask, places));
+            candidates.count += mask.count_ones() as usize;
+        }
+        places = _mm512_add_epi32(places, step);
+    }
+}
+
+/// Appends the positions of the `k` values of largest magnitude in ascending order; of equal ones the lower position
+/// wins, zeros never do. The values must be finite.
+#[inline(always)]
+pub(crate) fn select(
+    compact: impl Compact,
+    chunk: &[f32],
+    k: usize,
+    candidates: &mut Candidates,
+    indices: &mut Vec<u16>,
+) {
+    let (bound, largest) = bounds(chunk, k);
+    compact.compact(chunk, bound.max(1), candidates);
+    let threshold = match candidates.count <= k {
+        true => Threshold { least: bound.max(1), ties: usize::MAX },
+        false => bisect(candidates.keys(), k, bound.max(1), largest + 1),
+    };
+    emit(candidates, threshold, indices);
+}
+
+/// Keys from `least` on are selected, but only the first `ties` of those equal to it.
+#[derive(Debug, Clone, Copy)]
+struct Threshold {
+    least: u32,
+    ties: usize,
+}
+
+#[inline(always)]
+fn emit(candidates: &Candidates, threshold: Threshold, indices: &mut Vec<u16>) {
+    let Threshold { least, mut ties } = threshold;
+    let start = indices.len();
+    indices.resize(start + candidates.count, 0);
+    let mut count = start;
+    for (&key, &place) in candidates.keys().iter().zip(&candidates.places) {
+        let tie = key == least;
+        let take = key > least || (tie && ties > 0);
+        ties -= usize::from(tie && ties > 0);
+        indices[count] = place as u16;
+        count += usize::from(take);
+    }
+    indices.truncate(count);
+}
+
+/// A key that at least `k` elements reach (or 0), and the largest key.
+#[inline(always)]
+fn bounds(chunk: &[f32], k: usize) -> (u32, u32) {
+    match k {
+        0..=16 => bounds_of::<16>(chunk, k),
+        17..=32 => bounds_of::<32>(chunk, k),
+        33..=64 => bounds_of::<64>(chunk, k),
+        65..=128 => bounds_of::<128>(chunk, k),
+        129..=GROUPS => bounds_of::<GROUPS>(chunk, k),
+        _ => (0, bounds_of::<64>(chunk, 64).1),
+    }
+}
+
+#[inline(always)]
+fn bounds_of<const G: usize>(chunk: &[f32], k: usize) -> (u32, u32) {
+    let mut maxima = [0_u32; G];
+    let mut runs = chunk.chunks_exact(G);
+    for run in runs.by_ref() {
+        for (largest, value) in maxima.iter_mut().zip(run) {
+            *largest = (*largest).max(value.to_bits() & MAGNITUDE);
+        }
+    }
+    for (largest, value) in maxima.iter_mut().zip(runs.remainder()) {
+        *largest = (*largest).max(value.to_bits() & MAGNITUDE);
+    }
+    let largest = maxima.iter().copied().fold(0, u32::max);
+    let bound =
+        if k == G { maxima.iter().copied().fold(u32::MAX, u32::min) } else { *maxima.select_nth_unstable(G - k).1 };
+    (bound, largest)
+}
+
+/// A threshold that `k` of more than `k` keys in `least..end` reach.
+#[inline(always)]
+fn bisect(keys: &[u32], k: usize, mut least: u32, mut end: u32) -> Threshold {
+    // Invariant: more than `k` keys reach `least`, fewer than `k` reach `end`.
+    while end - least > 1 {
+        let middle = least + (end - least) / 2;
+        let count = reaching(keys, middle);
+        if count == k {
+            return Threshold { least: middle, ties: usize::MAX };
+        }
+        if count > k {
+            least = middle;
+        } else {
+            end = middle;
+        }
+    }
+    Threshold { least, ties: k - reaching(keys, end) }
+}
+
+#[inline(always)]
+fn reaching(keys: &[u32], least: u32) -> usize {
+    keys.iter().map(|&key| u32::from(key >= least)).sum::<u32>() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(chunk: &[f32], k: usize, expected: &[u16]) {
+        check_with(Plain, chunk, k, expected);
+        #[cfg(target_arch = "x86_64")]
+        {
+            Avx2::detect().into_iter().for_each(|avx2| check_with(avx2, chunk, k, expected));
+            Avx512::detect().into_iter().for_each(|avx512| check_with(avx512, chunk, k, expected));
+        }
+    }
+
+    fn check_with(compact: impl Compact, chunk: &[f32], k: usize, expected: &[u16]) {
+        let mut indices = vec![7];
+        select(compact, chunk, k, &mut Candidates::default(), &mut indices);
+        assert_eq!(&indices[1..], expected);
+    }
+
+    /// By sorting: magnitude descending, then position ascending.
+    fn expected(chunk: &[f32], k: usize) -> Vec<u16> {
+        let mut order = (0..chunk.len() as u16).filter(|&i| chunk[i as usize] != 0.0).collect::<Vec<_>>();
+        order.sort_by(|&a, &b| chunk[b as usize].abs().total_cmp(&chunk[a as usize].abs()).then(a.cmp(&b)));
+        order.truncate(k);
+        order.sort_unstable();
+        order
+    }
+
+    #[test]
+    fn the_lower_position_wins_a_tie() {
+        check(&[1.0, -2.0, 2.0, 2.0, -1.0], 2, &[1, 2]);
+        check(&[1.0, 1.0, 1.0], 1, &[0]);
+        check(&[0.0, -0.0, 3.0], 2, &[2]);
+        check(&[0.0; 5], 3, &[]);
+        check(&[1.0; 4096], 64, &(0..64).collect::<Vec<_>>());
+        check(&[f32::MIN_POSITIVE / 2.0, 1.0], 2, &[0, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn selection_is_that_of_a_sort(small in prop::collection::vec(-4_i8..=4, 1..700), k in 1_usize..700) {
+            let chunk = small.iter().map(|&v| f32::from(v) / 2.0).collect::<Vec<_>>();
+            let k = k.min(chunk.len());
+            check(&chunk, k, &expected(&chunk, k));
+        }
+
+        #[test]
+        fn selection_of_distinct_values(chunk in prop::collection::vec(-1e3_f32..1e3, 1..700), k in 1_usize..700) {
+            let k = k.min(chunk.len());
+            check(&chunk, k, &expected(&chunk, k));
+        }
+    }
+}
