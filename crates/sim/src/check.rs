@@ -131,6 +131,8 @@ pub(crate) struct Checker {
     pub(crate) commits: Vec<(usize, Entry)>,
     /// The newest commit of each node.
     pub(crate) newest: Vec<Option<Entry>>,
+    /// Whether nodes have come apart, even if that is no longer in the list.
+    pub(crate) apart: bool,
     /// How many checkpoints were taken over.
     pub(crate) adopted: u64,
     /// How many times a node came back from its disk.
@@ -146,6 +148,7 @@ impl Checker {
             violations: Vec::new(),
             commits: Vec::new(),
             newest: vec![None; nodes],
+            apart: false,
             adopted: 0,
             restored: 0,
             refusals: BTreeMap::new(),
@@ -154,6 +157,7 @@ impl Checker {
     }
 
     pub(crate) fn accuse(&mut self, violation: Violation) {
+        self.apart |= matches!(violation, Violation::Diverged { .. } | Violation::Unapplied { .. });
         if self.violations.len() < MOST && !self.violations.contains(&violation) {
             self.violations.push(violation);
         }
@@ -192,5 +196,46 @@ impl Checker {
                 *self.refusals.entry(submission.uid).or_default().entry(why.clone()).or_default() += 1;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(next: u64, state: &[u8]) -> Entry {
+        Entry { next: Window(next), previous: Digest::ZERO, state: Digest::of(state) }
+    }
+
+    #[test]
+    fn nodes_may_commit_the_same_in_any_order_and_leap_forward() {
+        let mut checker = Checker::new(2);
+        for (node, next) in [(0, 1), (1, 1), (1, 2), (0, 2), (0, 9)] {
+            checker.commit(node, &entry(next, &next.to_le_bytes()));
+        }
+        assert_eq!((checker.violations.len(), checker.apart, checker.adopted), (0, false, 1));
+    }
+
+    #[test]
+    fn a_second_commit_and_another_state_are_seen() {
+        let mut checker = Checker::new(2);
+        checker.commit(0, &entry(1, b"a"));
+        checker.commit(0, &entry(1, b"a"));
+        checker.commit(1, &entry(1, b"b"));
+        let regressed = Violation::Regressed { node: 0, from: Window(1), to: Window(1) };
+        let diverged = Violation::Diverged { window: Window(1), node: 1, other: 0 };
+        assert_eq!(checker.violations, [regressed, diverged]);
+        assert!(checker.apart);
+    }
+
+    #[test]
+    fn a_long_list_is_cut_but_disagreement_is_remembered() {
+        let mut checker = Checker::new(99);
+        for node in 0..99 {
+            checker.accuse(Violation::Stuck { node, next: Window(0) });
+        }
+        assert!(checker.violations.len() == MOST && !checker.apart);
+        checker.accuse(Violation::Unapplied { node: 1, window: Window(0) });
+        assert!(checker.violations.len() == MOST && checker.apart);
     }
 }

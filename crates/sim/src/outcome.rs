@@ -81,7 +81,6 @@ impl Outcome {
         claims(world, &weights, filled, &loss);
         let mut trace = world.trace.borrow_mut();
         let checker = world.checker.borrow();
-        let apart = |v: &Violation| matches!(v, Violation::Diverged { .. } | Violation::Unapplied { .. });
         let mut outcome = Self {
             scenario: world.setup.scenario.name().to_owned(),
             seed: world.setup.seed,
@@ -91,7 +90,7 @@ impl Outcome {
             filled,
             restored: checker.restored,
             adopted: checker.adopted,
-            agreed: !checker.violations.iter().any(apart),
+            agreed: !checker.apart,
             violations: checker.violations.clone(),
             weights,
             loss,
