@@ -71,10 +71,10 @@ pub(crate) async fn run(args: Args, verbosity: Verbosity, stop: Stop) -> Result<
     let plan = Plan::make(&args, &progress)?;
     let mut network = Network::start(&args, plan, progress.clone()).await?;
     let ended = network.watch(&stop).await;
-    let Network { plan, board, crew, watch, chain, .. } = network;
-    let facts = watch.close();
     progress.headline("stopping");
-    crew.stop(&[chain]).await;
+    let Network { plan, mut board, crew, watch, chain, mut log, .. } = network;
+    let facts = watch.close();
+    crew.stop(chain, &mut |name, happening| drop(note(&mut board, &mut log, name, happening))).await;
     progress.finish();
     ended?;
     let report = report::Report::new(&args, &plan, &board, &facts);
@@ -167,15 +167,8 @@ impl Network {
     fn take(&mut self, number: usize, happening: Happening) -> Result<(), Failure> {
         let name = self.crew.name(number).to_owned();
         match happening {
-            Happening::Line(line) => {
-                if let Ok(event) = serde_json::from_str::<Event>(&line) {
-                    let logged = Logged { node: name, event };
-                    writeln!(self.log, "{}", serde_json::to_string(&logged)?)?;
-                    self.board.hear(&logged.node, logged.event);
-                }
-                Ok(())
-            }
             Happening::Ended { how } => self.revive(number, &name, &how),
+            line @ Happening::Line(_) => note(&mut self.board, &mut self.log, &name, line),
         }
     }
 
@@ -191,6 +184,16 @@ impl Network {
         self.board.phase(name, "starting again");
         Ok(self.crew.restart(number)?)
     }
+}
+
+/// Takes a line that a node printed into the board and the log.
+fn note(board: &mut Board, log: &mut File, name: &str, happening: Happening) -> Result<(), Failure> {
+    let Happening::Line(line) = happening else { return Ok(()) };
+    let Ok(event) = serde_json::from_str::<Event>(&line) else { return Ok(()) };
+    let logged = Logged { node: name.to_owned(), event };
+    writeln!(log, "{}", serde_json::to_string(&logged)?)?;
+    board.hear(&logged.node, logged.event);
+    Ok(())
 }
 
 /// Waits for the chain's address, which is the first line that it prints.

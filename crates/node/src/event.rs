@@ -81,7 +81,7 @@ pub struct Started {
 pub struct WindowEvent {
     /// The window.
     pub window: u64,
-    /// `applied`, `empty`, `void` or `incomplete`.
+    /// `applied`, `empty`, `void` or `incomplete`; `recovered` for the window that a node which starts again stood at.
     pub outcome: String,
     /// How many contributions were applied.
     pub peers: usize,

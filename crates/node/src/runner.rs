@@ -145,7 +145,7 @@ impl Runner {
         let client = Arc::new(Client::connect(&self.config.chain, None)?);
         let run = read_run(&client).await?;
         self.claim(&run)?;
-        let (trainer, journal, standing) = self.recover(&run)?;
+        let (mut trainer, journal, standing) = self.recover(&run)?;
         let stopwatch = trainer.stopwatch();
         let parameters = trainer.parameters();
         let limits = Limits::new(trainer.payload_bytes_max(), run.hparams.scoring.max_entries);
@@ -159,6 +159,9 @@ impl Runner {
             parameters,
         };
         tell(&Event::Started(started));
+        if let Some(event) = self.recovered(&mut trainer, &standing)? {
+            tell(&event);
+        }
         let public = Public {
             client: Arc::clone(&client),
             wallet: Arc::clone(&wallet),
@@ -231,6 +234,21 @@ impl Runner {
             standing.scores = recovered.scores.or(standing.scores);
         }
         Ok((trainer, journal, standing))
+    }
+
+    /// Tells of the newest window committed before the start: its own event may have been lost in the stop.
+    fn recovered(&self, trainer: &mut Trainer, standing: &Standing) -> Result<Option<Event>, NodeError> {
+        let Some(window) = standing.next.0.checked_sub(1) else { return Ok(None) };
+        let measure = |trainer: &mut Trainer| trainer.heldout_loss().map_err(RoundError::Learner);
+        let heldout_loss = if self.role == Role::Validator { Some(measure(trainer)?) } else { None };
+        Ok(Some(Event::Window(Box::new(WindowEvent {
+            window,
+            outcome: "recovered".to_owned(),
+            replayed: true,
+            state: Some(trainer.state_digest()),
+            heldout_loss,
+            ..WindowEvent::default()
+        }))))
     }
 
     fn network(&self, run: &Run, limits: Limits, wallet: &Arc<Wallet>) -> Result<Network, NodeError> {

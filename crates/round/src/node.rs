@@ -166,12 +166,22 @@ impl<P: Ports> Node<P> {
         report.replayed = true;
         let settled = self.decide(plan, deadline).await?;
         self.close(plan, settled, &mut report).await?;
+        self.measure(&mut report)?;
         if matches!(report.outcome, Outcome::Incomplete(_)) {
             // Whoever holds what is missing may be back a block later.
             let next = pactum_protocol::BlockNumber(head.block.0.saturating_add(1));
             self.doors.chain.until(next).await.map_err(RoundError::Chain)?;
         }
         Ok(report)
+    }
+
+    /// A validator measures the loss after every window, however it got through it.
+    pub(crate) fn measure(&mut self, report: &mut WindowReport) -> Result<(), RoundError> {
+        use crate::ports::Learner;
+        if self.identity.role == Role::Validator && !matches!(report.outcome, Outcome::Incomplete(_)) {
+            report.heldout_loss = Some(self.doors.learner.heldout_loss().map_err(RoundError::Learner)?);
+        }
+        Ok(())
     }
 
     pub(crate) fn report(&self, window: Window) -> WindowReport {

@@ -61,7 +61,7 @@ impl<P: Ports> Node<P> {
             self.score(plan, &opening, &collected, whole, &mut report)?;
         }
         self.close(plan, decision, &mut report).await?;
-        report.heldout_loss = Some(self.doors.learner.heldout_loss().map_err(RoundError::Learner)?);
+        self.measure(&mut report)?;
         report.weights = self.set_weights(plan, &opening).await?;
         Ok(report)
     }

@@ -39,10 +39,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// Adds a node of which nothing is known yet.
+    /// Adds a node, unless it is there already from an earlier run.
     pub(super) fn seat(&mut self, name: &str, role: Role, cheat: Option<String>) {
         let seat = Seat { role, cheat, started: None, phase: "starting".to_owned(), windows: BTreeMap::new() };
-        self.seats.insert(name.to_owned(), seat);
+        self.seats.entry(name.to_owned()).or_insert(seat);
     }
 
     /// Takes in what a node said.
@@ -54,6 +54,9 @@ impl Board {
                 seat.started = Some(started);
             }
             Event::Phase { phase } => seat.phase = phase,
+            Event::Window(window) if window.outcome == "recovered" => {
+                seat.windows.entry(window.window).or_insert(*window);
+            }
             // A window left incomplete is told again once it is replayed.
             Event::Window(window) => drop(seat.windows.insert(window.window, *window)),
         }

@@ -125,22 +125,23 @@ impl Crew {
         self.members[number].leash = None;
     }
 
-    /// Asks every process to end, in the order given by `last`: those it picks end after all others have.
-    pub(super) async fn stop(mut self, last: &[usize]) {
-        for number in (0..self.members.len()).filter(|number| !last.contains(number)) {
+    /// Asks every process to end, `last` after all others have; what they still say goes to `hear`.
+    pub(super) async fn stop(mut self, last: usize, hear: &mut dyn FnMut(&str, Happening)) {
+        for number in (0..self.members.len()).filter(|number| *number != last) {
             self.release(number);
         }
-        self.wait_for(|number| !last.contains(&number)).await;
-        last.iter().for_each(|number| self.release(*number));
-        self.wait_for(|_| true).await;
+        self.wait_for(|number| number != last, hear).await;
+        self.release(last);
+        self.wait_for(|_| true, hear).await;
         // Whoever is still there is killed as its listener is dropped.
         self.listeners.shutdown().await;
     }
 
-    async fn wait_for(&mut self, whom: impl Fn(usize) -> bool) {
+    async fn wait_for(&mut self, whom: impl Fn(usize) -> bool, hear: &mut dyn FnMut(&str, Happening)) {
         let all_ended = async {
             while self.members.iter().enumerate().any(|(number, member)| whom(number) && member.running) {
-                self.next().await;
+                let (number, happening) = self.next().await;
+                hear(self.name(number), happening);
             }
         };
         let _ = tokio::time::timeout(GRACE, all_ended).await;
