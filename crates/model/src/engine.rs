@@ -14,6 +14,7 @@ use crate::executor::{Executor, StepError, Tokens, check_length};
 use crate::kernel::attention::Attention;
 use crate::layout::Layout;
 use crate::team::Team;
+pub(crate) use buffers::values as buffer_values;
 use buffers::{Buffers, Work};
 
 /// Largest number of tokens in flight.

@@ -2,6 +2,7 @@
 
 mod config;
 mod layout;
+mod plan;
 
 mod init;
 
@@ -30,5 +31,6 @@ pub use generate::{GenerateError, GenerateOptions, generate};
 pub use hub::{LoadError, SaveError, load_hf, save_hf};
 pub use init::initial_parameters;
 pub use layout::ParameterSpec;
+pub use plan::Plan;
 pub use rate::RateSchedule;
 pub use reference::Reference;

@@ -54,6 +54,17 @@ pub(super) struct Kept {
     pub(super) gate_up: Vec<f32>,
 }
 
+/// Values (of 4 bytes) that training allocates: those kept by blocks and the others.
+pub(crate) fn values(config: &ModelConfig, rows_max: u64) -> (u64, u64) {
+    let wide = |value: usize| value as u64;
+    let (width, ffn, vocab) = (wide(config.width), wide(config.ffn), wide(config.vocab));
+    let tokens = rows_max * wide(config.context);
+    let key = wide(config.head_width()) * wide(config.kv_heads);
+    let kept = tokens * (3 * width + 2 + 2 * ffn) + Attention::saved_values(config, rows_max);
+    let stream = tokens * (5 * width + key * 2 + ffn + 3) + tokens.div_ceil(wide(PIECE)) * width;
+    (wide(config.layers) * kept, stream + tokens.min(wide(head::chunk(config.vocab))) * vocab)
+}
+
 impl Buffers {
     /// Makes what is missing; nothing after the first call with the same `train`.
     pub(super) fn fit(&mut self, config: &ModelConfig, attention: &Attention, rows_max: usize, train: bool) {
@@ -106,6 +117,33 @@ impl Kept {
             attention: attention.saved(rows_max, config.context),
             mixed: stream(),
             gate_up: vec![0.0; tokens * 2 * config.ffn],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_planned_is_what_is_allocated() {
+        for config in [
+            ModelConfig { layers: 3, ..ModelConfig::default() },
+            ModelConfig { width: 36, heads: 3, kv_heads: 1, vocab: 5000, context: 150, ..ModelConfig::default() },
+        ] {
+            let mut buffers = Buffers::default();
+            buffers.fit(&config, &Attention::new(&config), 2, true);
+            let Work { stream, slope, normed, back, fused, hidden, partial, scales, logits, targets, losses } =
+                &buffers.work;
+            let floats = [stream, slope, normed, back, fused, hidden, partial, scales, logits, losses];
+            let work = floats.iter().map(|buffer| buffer.len()).sum::<usize>() + targets.capacity();
+            let block = |kept: &Kept| {
+                let Kept { input, middle, attention_scales, ffn_scales, attention, mixed, gate_up } = kept;
+                let floats = [input, middle, attention_scales, ffn_scales, mixed, gate_up];
+                floats.iter().map(|buffer| buffer.len()).sum::<usize>() + attention.len()
+            };
+            let kept: usize = buffers.layers.iter().map(block).sum();
+            assert_eq!(values(&config, 2), (kept as u64, work as u64));
         }
     }
 }

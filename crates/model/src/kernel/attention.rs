@@ -77,6 +77,14 @@ impl Attention {
         }
     }
 
+    /// Values that [`Attention::saved`] allocates for full rows.
+    pub(crate) fn saved_values(config: &ModelConfig, rows: u64) -> u64 {
+        let wide = |value: usize| value as u64;
+        let heads = wide(config.heads + 2 * config.kv_heads);
+        let tokens = rows * wide(config.context.next_multiple_of(TILE));
+        tokens * (heads * wide(config.head_width().next_multiple_of(LANES)) + wide(config.heads))
+    }
+
     /// From projections `fused` (`[row, token, query | key | value]`) to the mixed values `[row, token, head · width]`.
     pub(crate) fn forward(&self, rows: Rows<'_>, fused: &[f32], mixed: &mut [f32], saved: &mut Saved) {
         let (shape, Rows { team, length }) = (self.shape, rows);
@@ -128,6 +136,12 @@ pub(crate) struct Backward<'a> {
 }
 
 impl Saved {
+    /// Values allocated.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.queries.len() + self.keys.len() + self.values.len() + self.norms.len()
+    }
+
     fn rows(&mut self, shape: Shape, length: usize) -> impl Iterator<Item = SavedRow<'_>> + Send {
         let padded = length.next_multiple_of(TILE);
         let key = padded * shape.kv_heads * shape.padded;
