@@ -1,1 +1,1 @@
-//! The project's examples.
+//! Programs that show the crates working together: `cargo run -p pactum-examples --example two_miners`.

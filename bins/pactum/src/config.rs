@@ -2,8 +2,7 @@
 
 use clap::ValueEnum;
 use pactum_cli::{Failure, output};
-use pactum_node::Config;
-use pactum_round::Role;
+use pactum_node::{Config, Role};
 
 /// Prints the full default configuration of a role, with a comment on every key.
 #[derive(Debug, clap::Args)]

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pactum_cli::{Failure, Program, Stop, Verbosity, output};
-use pactum_node::{Event, Flags, Runner};
-use pactum_round::Role;
+use pactum_node::{Event, Flags, Role, Runner};
 
 /// Checks, scores and pays miners until it is stopped.
 #[derive(Debug, Parser)]

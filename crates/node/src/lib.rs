@@ -19,5 +19,6 @@ pub use event::{Event, Started, SubmissionEvent, WindowEvent};
 #[cfg(feature = "clap")]
 pub use flags::Flags;
 pub use journal::{DiskJournal, JournalError, Recovered};
+pub use pactum_round::Role;
 pub use runner::{NodeError, Runner};
 pub use trainer::{Stopwatch, Trainer, TrainerError, latest_parameters, learner_config, model_config};

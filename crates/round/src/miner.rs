@@ -16,7 +16,10 @@ impl<P: Ports> Node<P> {
         if let Some(uid) = self.uid_in(&opening.metagraph) {
             let inner = self.train(plan, &opening, uid)?;
             report.inner = Some(inner);
-            self.publish(plan, &opening, uid, inner, &mut report).await?;
+            if let Some((bytes, delivered)) = self.publish(plan, &opening, uid, inner).await {
+                report.payload_bytes = Some(bytes);
+                report.delivered = delivered;
+            }
         }
         self.reach(plan.submit_by).await?;
         if let Some((_, payload)) = self.submitted {
@@ -41,22 +44,21 @@ impl<P: Ports> Node<P> {
         self.doors.learner.train(&job, &mut keep_going).map_err(RoundError::Learner)
     }
 
+    /// Commits to a payload, if there is one. Returns its length and how many validators took the header.
     async fn publish(
         &mut self,
         plan: &WindowPlan,
         opening: &Opening,
         uid: Uid,
         inner: InnerReport,
-        report: &mut WindowReport,
-    ) -> Result<(), RoundError> {
-        let Some(payload) = self.doors.learner.payload() else { return Ok(()) };
+    ) -> Option<(u64, usize)> {
+        let payload = self.doors.learner.payload()?;
         let header = self.header(plan, uid, inner, &payload);
-        report.payload_bytes = Some(header.payload_bytes);
+        let bytes = header.payload_bytes;
         self.submitted = Some((plan.window, header.payload));
         let signed = SignedHeader::sign(header, &*self.identity.signer);
         let validators: Vec<_> = opening.metagraph.validators().into_iter().cloned().collect();
-        report.delivered = self.doors.exchange.submit(&signed, payload, &validators).await;
-        Ok(())
+        Some((bytes, self.doors.exchange.submit(&signed, payload, &validators).await))
     }
 
     fn header(&self, plan: &WindowPlan, uid: Uid, inner: InnerReport, payload: &[u8]) -> Header {

@@ -8,7 +8,7 @@ use pactum_scoring::{Evidence, Penalty, ScoreBook, ScoreLine, weights_u16};
 use crate::collect::{Collected, Refusal, Refused};
 use crate::node::{Node, Opening, RoundError};
 use crate::ports::{Chain, Clock, JudgeJob, Learner, Ports, Receipt};
-use crate::report::{SubmissionReport, WindowReport};
+use crate::report::SubmissionReport;
 use crate::settle::Whole;
 
 type UpdateOf<P> = <<P as Ports>::Learner as Learner>::Update;
@@ -21,16 +21,14 @@ impl<P: Ports> Node<P> {
         opening: &Opening,
         collected: &Collected<UpdateOf<P>>,
         whole: &Whole<UpdateOf<P>>,
-        report: &mut WindowReport,
-    ) -> Result<(), RoundError> {
+    ) -> Result<Vec<SubmissionReport>, RoundError> {
         let mut book = self.standing.scores.take().unwrap_or_default();
         let mut evidence = self.judge_all(plan, opening, whole, &book)?;
         evidence.extend(collected.refused.iter().filter_map(|refused| held_against(refused, opening)));
         evidence.extend(self.missing(opening, collected, &evidence, &book));
         let lines = book.update(plan.window, &evidence, &self.rules.hparams.scoring);
-        report.submissions = lines.iter().filter_map(|line| told(line, whole, collected)).collect();
         self.standing.scores = Some(book);
-        Ok(())
+        Ok(lines.iter().filter_map(|line| told(line, whole, collected)).collect())
     }
 
     fn judge_all(

@@ -58,7 +58,7 @@ impl<P: Ports> Node<P> {
         self.reach(plan.attest_by).await?;
         let decision = self.decide(plan, self.due(&opening, plan.end)).await?;
         if let Decision::Whole(whole) = &decision {
-            self.score(plan, &opening, &collected, whole, &mut report)?;
+            report.submissions = self.score(plan, &opening, &collected, whole)?;
         }
         self.close(plan, decision, &mut report).await?;
         self.measure(&mut report)?;
@@ -83,13 +83,12 @@ impl<P: Ports> Node<P> {
             if head.block >= plan.attest_by {
                 return Ok(None);
             }
-            let proposals = self.doors.exchange.proposals(plan.window);
-            for proposal in proposals.iter().skip(looked_at) {
-                if self.acceptable(proposal, plan, opening, (seed, collected)).await {
-                    return self.attest(&proposal.manifest).await.map(Some);
-                }
+            let mut proposals = self.doors.exchange.proposals(plan.window);
+            let proposals = proposals.split_off(looked_at.min(proposals.len()));
+            looked_at += proposals.len();
+            if let Some(proposal) = self.first_good(proposals, plan, opening, (seed, collected)).await {
+                return self.attest(&proposal.manifest).await.map(Some);
             }
-            looked_at = proposals.len();
             if head.block >= turn(plan, rank) {
                 let proposal = self.proposal(plan, ranks[rank], seed, collected);
                 let others: Vec<_> = opening.metagraph.validators().into_iter().cloned().collect();
@@ -100,6 +99,21 @@ impl<P: Ports> Node<P> {
             let look = self.rules.blocks_millis(1) / LOOKS_PER_BLOCK;
             self.doors.clock.sleep_until(self.doors.clock.now().after(look.max(1))).await;
         }
+    }
+
+    async fn first_good(
+        &self,
+        proposals: Vec<Proposal>,
+        plan: &WindowPlan,
+        opening: &Opening,
+        known: (Digest, &Collected<UpdateOf<P>>),
+    ) -> Option<Proposal> {
+        for proposal in proposals {
+            if self.acceptable(&proposal, plan, opening, known).await {
+                return Some(proposal);
+            }
+        }
+        None
     }
 
     async fn attest(&self, manifest: &Manifest) -> Result<Receipt, RoundError> {
