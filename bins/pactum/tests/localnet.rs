@@ -1,5 +1,6 @@
 //! Whole networks of processes, as a user starts them.
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
