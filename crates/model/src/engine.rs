@@ -53,6 +53,19 @@ pub enum EngineError {
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
+/// What a forward pass is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    /// The losses alone: one block's memory serves all.
+    Losses,
+    /// A backward pass follows.
+    Train,
+    /// Single tokens follow: keys and values are kept.
+    Prompt,
+    /// One token at this position after those kept.
+    Token(usize),
+}
+
 /// What all passes over one part of a batch share.
 struct Pass<'a> {
     config: &'a ModelConfig,
@@ -64,6 +77,10 @@ struct Pass<'a> {
     length: usize,
     /// Inputs in all rows of the part.
     tokens: usize,
+    /// Tokens that a row of what attention keeps has room for.
+    room: usize,
+    /// Where a single token comes after those that attention has kept; none for whole rows.
+    position: Option<usize>,
 }
 
 impl Engine {
@@ -99,14 +116,29 @@ impl Engine {
     /// # Errors
     /// If the tokens or the parameter vector do not fit the model.
     pub fn next_logits(&mut self, parameters: &[f32], ids: &[u32]) -> Result<Vec<f32>, StepError> {
+        self.logits(parameters, ids, Mode::Losses)
+    }
+
+    /// As [`Engine::next_logits`], and remembers the tokens for [`Engine::extend`] until the engine does other work.
+    pub(crate) fn begin(&mut self, parameters: &[f32], ids: &[u32]) -> Result<Vec<f32>, StepError> {
+        self.logits(parameters, ids, Mode::Prompt)
+    }
+
+    /// Logits after one more token, at `position`, after those that [`Engine::begin`] and this function were given.
+    pub(crate) fn extend(&mut self, parameters: &[f32], id: u32, position: usize) -> Result<Vec<f32>, StepError> {
+        debug_assert!(position < self.config.context, "there is room for the token");
+        self.logits(parameters, &[id], Mode::Token(position))
+    }
+
+    fn logits(&mut self, parameters: &[f32], ids: &[u32], mode: Mode) -> Result<Vec<f32>, StepError> {
         // A target that is not used makes it a batch.
         let ids: Vec<u32> = ids.iter().copied().chain([0]).collect();
         let batch = Tokens { ids: &ids, rows: 1, columns: ids.len() };
         self.check(parameters, &batch)?;
         let mut logits = vec![0.0; self.config.vocab];
         self.on_team(|engine| {
-            engine.forward(parameters, &batch, false);
-            let (pass, buffers) = engine.split(parameters, &batch);
+            engine.forward(parameters, &batch, mode);
+            let (pass, buffers) = engine.split(parameters, &batch, mode);
             pass.last_logits(&mut buffers.work, &mut logits);
         });
         Ok(logits)
@@ -123,8 +155,13 @@ impl Engine {
         team.enter(|| step(self))
     }
 
-    fn split<'a>(&'a mut self, parameters: &'a [f32], batch: &Tokens<'_>) -> (Pass<'a>, &'a mut Buffers) {
+    fn split<'a>(&'a mut self, parameters: &'a [f32], batch: &Tokens<'_>, mode: Mode) -> (Pass<'a>, &'a mut Buffers) {
         let length = batch.inputs();
+        let (room, position) = match mode {
+            Mode::Losses | Mode::Train => (length, None),
+            Mode::Prompt => (self.config.context, None),
+            Mode::Token(position) => (self.config.context, Some(position)),
+        };
         let pass = Pass {
             config: &self.config,
             layout: &self.layout,
@@ -133,17 +170,22 @@ impl Engine {
             parameters,
             length,
             tokens: batch.rows * length,
+            room,
+            position,
         };
         (pass, &mut self.buffers)
     }
 
     /// From token ids to the residual stream after the last block, normed for the head.
-    fn forward(&mut self, parameters: &[f32], batch: &Tokens<'_>, keep: bool) {
-        self.buffers.fit(&self.config, &self.attention, self.rows_max, keep);
-        let (pass, buffers) = self.split(parameters, batch);
+    fn forward(&mut self, parameters: &[f32], batch: &Tokens<'_>, mode: Mode) {
+        self.buffers.fit(&self.config, &self.attention, self.rows_max, mode != Mode::Losses);
+        if mode == Mode::Train {
+            self.buffers.work.train(&self.config, self.rows_max * self.config.context);
+        }
+        let (pass, buffers) = self.split(parameters, batch, mode);
         pass.embed(&mut buffers.work, batch);
         for (index, layout) in pass.layout.layers.iter().enumerate() {
-            let kept = &mut buffers.layers[if keep { index } else { 0 }];
+            let kept = &mut buffers.layers[if mode == Mode::Losses { 0 } else { index }];
             pass.block(layout, &mut buffers.work, kept);
         }
         pass.last_norm(&mut buffers.work);
@@ -151,7 +193,7 @@ impl Engine {
 
     /// From the gradient by the residual stream after the last block to those by all parameters below.
     fn backward(&mut self, parameters: &[f32], batch: &Tokens<'_>, gradient: &mut [f32]) {
-        let (pass, buffers) = self.split(parameters, batch);
+        let (pass, buffers) = self.split(parameters, batch, Mode::Train);
         for (layout, kept) in pass.layout.layers.iter().zip(&mut buffers.layers).rev() {
             pass.block_backward(layout, &mut buffers.work, kept, gradient);
         }
@@ -165,8 +207,8 @@ impl Executor for Engine {
         let mut means = Vec::with_capacity(batch.rows);
         self.on_team(|engine| {
             for part in batch.parts(engine.rows_max) {
-                engine.forward(parameters, &part, false);
-                let (pass, buffers) = engine.split(parameters, &part);
+                engine.forward(parameters, &part, Mode::Losses);
+                let (pass, buffers) = engine.split(parameters, &part, Mode::Losses);
                 pass.losses(&mut buffers.work, &part);
                 let rows = buffers.work.losses[..pass.tokens].chunks_exact(pass.length);
                 means.extend(rows.map(|row| (total(row) / row.len() as f64) as f32));
@@ -188,8 +230,8 @@ impl Executor for Engine {
         let sum: f64 = self.on_team(|engine| {
             let mut sum = 0.0;
             for part in batch.parts(engine.rows_max) {
-                engine.forward(parameters, &part, true);
-                let (pass, buffers) = engine.split(parameters, &part);
+                engine.forward(parameters, &part, Mode::Train);
+                let (pass, buffers) = engine.split(parameters, &part, Mode::Train);
                 pass.head_backward(&mut buffers.work, &part, gradient, (1.0 / count) as f32);
                 sum += total(&buffers.work.losses[..pass.tokens]);
                 engine.backward(parameters, &part, gradient);

@@ -32,7 +32,10 @@ pub enum GenerateError {
     Step(#[from] StepError),
 }
 
-/// The tokens that continue the prompt (without it). Each depends on at most the last `context` tokens before it.
+/// The tokens that continue the prompt (without it).
+///
+/// Keys and values of earlier tokens are kept, so each token costs one pass over the parameters. When the context is
+/// full, the last half of it is read anew and the rest forgotten.
 ///
 /// # Errors
 /// If prompt, parameters or temperature do not fit.
@@ -42,6 +45,25 @@ pub fn generate(
     prompt: &[u32],
     options: GenerateOptions,
 ) -> Result<Vec<u32>, GenerateError> {
+    let mut ids = Vec::with_capacity(options.tokens.min(1 << 20));
+    generate_each(engine, parameters, prompt, options, |id| {
+        ids.push(id);
+        true
+    })?;
+    Ok(ids)
+}
+
+/// As [`generate`], handing out each token as soon as it is chosen, until `keep_going` says false.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_each(
+    engine: &mut Engine,
+    parameters: &[f32],
+    prompt: &[u32],
+    options: GenerateOptions,
+    mut keep_going: impl FnMut(u32) -> bool,
+) -> Result<(), GenerateError> {
     if prompt.is_empty() {
         return Err(GenerateError::EmptyPrompt);
     }
@@ -50,13 +72,23 @@ pub fn generate(
     }
     let context = engine.config().context;
     let mut draws = Draws::new(options.seed);
-    let mut ids = prompt.to_vec();
-    for _ in 0..options.tokens {
-        let seen = &ids[ids.len().saturating_sub(context)..];
-        let logits = engine.next_logits(parameters, seen)?;
-        ids.push(choose(&logits, options.temperature, || draws.next()).ok_or(GenerateError::NotFinite)?);
+    // The tokens that the engine remembers, and one that it has not seen if there is any.
+    let mut window = prompt[prompt.len().saturating_sub(context)..].to_vec();
+    let mut logits = engine.begin(parameters, &window)?;
+    for left in (0..options.tokens).rev() {
+        let id = choose(&logits, options.temperature, || draws.next()).ok_or(GenerateError::NotFinite)?;
+        if !keep_going(id) || left == 0 {
+            break;
+        }
+        window.push(id);
+        logits = if window.len() > context {
+            window.drain(..window.len() - context.div_ceil(2));
+            engine.begin(parameters, &window)?
+        } else {
+            engine.extend(parameters, id, window.len() - 1)?
+        };
     }
-    Ok(ids.split_off(prompt.len()))
+    Ok(())
 }
 
 /// A token id, or none if the logits are not finite.
@@ -113,6 +145,38 @@ mod tests {
         let greedy = GenerateOptions { temperature: 0.0, ..options };
         assert_eq!(run(greedy), run(GenerateOptions { seed: 2, ..greedy }));
         assert_eq!(run(options).len(), 20);
+    }
+
+    #[test]
+    fn kept_tokens_change_nothing() {
+        let config = ModelConfig { context: 8, ..ModelConfig::default() };
+        let (mut engine, parameters) = (Engine::new(&config, 1, 1).unwrap(), initial_parameters(&config, 3));
+        let options = GenerateOptions { tokens: 13, temperature: 0.0, seed: 1 };
+        let mut window = vec![7, 8, 9];
+        let mut expected = Vec::new();
+        for _ in 0..options.tokens {
+            let logits = engine.next_logits(&parameters, &window).unwrap();
+            expected.push(choose(&logits, 0.0, || 0.0).unwrap());
+            window.push(expected[expected.len() - 1]);
+            if window.len() > 8 {
+                window.drain(..window.len() - 4);
+            }
+        }
+        assert_eq!(generate(&mut engine, &parameters, &[7, 8, 9], options).unwrap(), expected);
+    }
+
+    #[test]
+    fn it_stops_when_told() {
+        let config = ModelConfig::default();
+        let (mut engine, parameters) = (Engine::new(&config, 1, 1).unwrap(), initial_parameters(&config, 3));
+        let mut count = 0;
+        let options = GenerateOptions { tokens: 100, temperature: 1.0, seed: 1 };
+        let stop = |_| {
+            count += 1;
+            count < 5
+        };
+        generate_each(&mut engine, &parameters, &[1], options, stop).unwrap();
+        assert_eq!(count, 5);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use config::{ConfigError, ModelConfig, RopeScaling};
 pub use digest::state_digest;
 pub use engine::{Engine, EngineError};
 pub use executor::{Executor, StepError, Tokens};
-pub use generate::{GenerateError, GenerateOptions, generate};
+pub use generate::{GenerateError, GenerateOptions, generate, generate_each};
 pub use hub::{LoadError, SaveError, load_hf, save_hf};
 pub use init::initial_parameters;
 pub use layout::ParameterSpec;

@@ -2,7 +2,7 @@
 
 use super::Pass;
 use super::buffers::{Kept, Work};
-use crate::kernel::attention::{Backward, Rows};
+use crate::kernel::attention::{Backward, Position, Rows};
 use crate::kernel::{norm, swiglu};
 use crate::layout::LayerLayout;
 
@@ -26,7 +26,12 @@ impl Pass<'_> {
             &mut kept.attention_scales,
         );
         layout.fused.forward(self, fused, normed, false);
-        self.attention.forward(self.rows(), fused, mixed, &mut kept.attention);
+        match self.position {
+            None => self.attention.forward(self.rows(), fused, mixed, &mut kept.attention),
+            Some(position) => {
+                self.attention.extend(Position { position, room: self.room }, fused, mixed, &mut kept.attention);
+            }
+        }
         layout.output.forward(self, stream, mixed, true);
 
         kept.middle[..stream.len()].copy_from_slice(stream);
@@ -93,6 +98,6 @@ impl Pass<'_> {
     }
 
     fn rows(&self) -> Rows<'_> {
-        Rows { team: self.team, length: self.length }
+        Rows { team: self.team, length: self.length, room: self.room }
     }
 }

@@ -9,7 +9,7 @@ use crate::kernel::attention::{Attention, Saved};
 #[derive(Default)]
 pub(super) struct Buffers {
     pub(super) work: Work,
-    /// One per block for training; a single one for losses alone.
+    /// One per block for training and generation; a single one for losses alone.
     pub(super) layers: Vec<Kept>,
 }
 
@@ -66,15 +66,12 @@ pub(crate) fn values(config: &ModelConfig, rows_max: u64) -> (u64, u64) {
 }
 
 impl Buffers {
-    /// Makes what is missing; nothing after the first call with the same `train`.
-    pub(super) fn fit(&mut self, config: &ModelConfig, attention: &Attention, rows_max: usize, train: bool) {
+    /// Makes what is missing for a forward pass; nothing after the first call with the same `keep`.
+    pub(super) fn fit(&mut self, config: &ModelConfig, attention: &Attention, rows_max: usize, keep: bool) {
         if self.work.stream.is_empty() {
             self.work = Work::new(config, rows_max * config.context);
         }
-        if train && self.work.slope.is_empty() {
-            self.work.train(config, rows_max * config.context);
-        }
-        let layers = if train { config.layers } else { 1 };
+        let layers = if keep { config.layers } else { 1 };
         while self.layers.len() < layers {
             self.layers.push(Kept::new(config, attention, rows_max));
         }
@@ -97,8 +94,11 @@ impl Work {
         }
     }
 
-    /// What only the backward pass needs.
-    fn train(&mut self, config: &ModelConfig, tokens: usize) {
+    /// Makes what only the backward pass needs, if it is not there.
+    pub(super) fn train(&mut self, config: &ModelConfig, tokens: usize) {
+        if !self.slope.is_empty() {
+            return;
+        }
         self.slope = vec![0.0; tokens * config.width];
         self.back = vec![0.0; tokens * config.width];
         self.partial = vec![0.0; tokens.div_ceil(PIECE) * config.width];
@@ -133,6 +133,7 @@ mod tests {
         ] {
             let mut buffers = Buffers::default();
             buffers.fit(&config, &Attention::new(&config), 2, true);
+            buffers.work.train(&config, 2 * config.context);
             let Work { stream, slope, normed, back, fused, hidden, partial, scales, logits, targets, losses } =
                 &buffers.work;
             let floats = [stream, slope, normed, back, fused, hidden, partial, scales, logits, losses];

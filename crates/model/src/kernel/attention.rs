@@ -2,6 +2,7 @@
 //! backward pass of arXiv:2307.08691): no matrix of sequence × sequence is ever held.
 
 mod backward;
+mod decode;
 mod forward;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ mod tests;
 use crate::config::ModelConfig;
 use crate::kernel::rope::Rotation;
 use crate::kernel::tile::LANES;
+use crate::kernel::vectorised;
 use crate::team::{Lent, Team};
 
 /// Edge of a tile in tokens.
@@ -56,6 +58,8 @@ struct SavedRow<'a> {
 struct Scratch {
     forward: forward::Tiles,
     backward: backward::Tiles,
+    /// Scores of one head, for a single token.
+    scores: Vec<f32>,
 }
 
 impl Attention {
@@ -87,8 +91,8 @@ impl Attention {
 
     /// From projections `fused` (`[row, token, query | key | value]`) to the mixed values `[row, token, head · width]`.
     pub(crate) fn forward(&self, rows: Rows<'_>, fused: &[f32], mixed: &mut [f32], saved: &mut Saved) {
-        let (shape, Rows { team, length }) = (self.shape, rows);
-        let rows = saved.rows(shape, length).zip(fused.chunks_exact(length * shape.fused()));
+        let (shape, Rows { team, length, room }) = (self.shape, rows);
+        let rows = saved.rows(shape, room).zip(fused.chunks_exact(length * shape.fused()));
         team.each(rows.zip(mixed.chunks_exact_mut(length * shape.mixed())), |((mut saved, fused), mixed)| {
             self.scratch.lend(Scratch::default, |scratch| {
                 let tiles = &mut scratch.forward;
@@ -99,16 +103,31 @@ impl Attention {
         });
     }
 
+    /// One more token of a sequence, at `position`, after the tokens that [`Attention::forward`] and this function saw
+    /// with the same room in the first row of `saved`.
+    pub(crate) fn extend(&self, at: Position, fused: &[f32], mixed: &mut [f32], saved: &mut Saved) {
+        let (shape, rotation) = (self.shape, &self.rotation);
+        let Some(mut saved) = saved.rows(shape, at.room).next() else { return };
+        self.scratch.lend(Scratch::default, |Scratch { forward, scores, .. }| {
+            forward.fit(shape);
+            let token = decode::Token { shape, rotation, fused, mixed, position: at.position, saved: &mut saved };
+            vectorised(
+                #[inline(always)]
+                || token.run(forward, scores),
+            );
+        });
+    }
+
     /// Gradient by `fused` from the gradient by `mixed`, with `mixed` and what the forward pass saved.
     pub(crate) fn backward(&self, rows: Rows<'_>, batch: Backward<'_>, saved: &mut Saved) {
-        let (shape, Rows { team, length }) = (self.shape, rows);
+        let (shape, Rows { team, length, room }) = (self.shape, rows);
         let (fused, mixed) = (length * shape.fused(), length * shape.mixed());
         let inputs = batch.mixed.chunks_exact(mixed).zip(batch.gradient.chunks_exact(mixed));
-        let rows = saved.rows(shape, length).zip(inputs).zip(batch.fused.chunks_exact_mut(fused));
+        let rows = saved.rows(shape, room).zip(inputs).zip(batch.fused.chunks_exact_mut(fused));
         team.each(rows, |((saved, (mixed, gradient)), fused)| {
             self.scratch.lend(Scratch::default, |scratch| {
                 let tiles = &mut scratch.backward;
-                tiles.fit(shape, length);
+                tiles.fit(shape, room);
                 let row =
                     backward::Row { shape, rotation: &self.rotation, mixed, gradient, fused, saved: &saved, tiles };
                 pulp::Arch::new().dispatch(row);
@@ -123,6 +142,16 @@ pub(crate) struct Rows<'a> {
     pub(crate) team: &'a Team,
     /// Tokens in each sequence.
     pub(crate) length: usize,
+    /// Tokens that a row of what is saved has room for, at least as many.
+    pub(crate) room: usize,
+}
+
+/// Where a single token comes.
+#[derive(Clone, Copy)]
+pub(crate) struct Position {
+    pub(crate) position: usize,
+    /// As in [`Rows`].
+    pub(crate) room: usize,
 }
 
 /// Operands of the backward pass over a batch.
@@ -142,8 +171,8 @@ impl Saved {
         self.queries.len() + self.keys.len() + self.values.len() + self.norms.len()
     }
 
-    fn rows(&mut self, shape: Shape, length: usize) -> impl Iterator<Item = SavedRow<'_>> + Send {
-        let padded = length.next_multiple_of(TILE);
+    fn rows(&mut self, shape: Shape, room: usize) -> impl Iterator<Item = SavedRow<'_>> + Send {
+        let padded = room.next_multiple_of(TILE);
         let key = padded * shape.kv_heads * shape.padded;
         let queries = self.queries.chunks_exact_mut(padded * shape.heads * shape.padded);
         let keys_values = self.keys.chunks_exact_mut(key).zip(self.values.chunks_exact_mut(key));

@@ -44,7 +44,7 @@ impl pulp::WithSimd for Row<'_, '_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let length = self.fused.len() / self.shape.fused();
         for (position, fused) in self.fused.chunks_exact(self.shape.fused()).enumerate() {
-            self.split(position, fused);
+            self.saved.split(self.rotation, self.shape, (position, fused), self.tiles);
         }
         self.clear_padding(length);
         for head in 0..self.shape.heads {
@@ -56,52 +56,54 @@ impl pulp::WithSimd for Row<'_, '_> {
     }
 }
 
-impl Row<'_, '_> {
-    /// Tokens of the padded row.
+impl SavedRow<'_> {
+    /// Turns queries and keys of the token at a position and lays all out by head.
     #[inline(always)]
-    fn tokens(&self) -> usize {
-        self.saved.norms.len() / self.shape.heads
-    }
-
-    /// Turns one token's queries and keys by its position and lays all out by head.
-    #[inline(always)]
-    fn split(&mut self, position: usize, fused: &[f32]) {
-        let Shape { heads, kv_heads, width, padded } = self.shape;
-        let tokens = self.tokens();
+    pub(super) fn split(&mut self, by: &Rotation, shape: Shape, token: (usize, &[f32]), tiles: &mut Tiles) {
+        let Shape { heads, kv_heads, width, padded } = shape;
+        let ((position, fused), tokens) = (token, self.norms.len() / heads);
         let scale = 1.0 / (width as f32).sqrt();
         let (queries, rest) = fused.split_at(heads * width);
         let (keys, values) = rest.split_at(kv_heads * width);
         for (head, query) in queries.chunks_exact(width).enumerate() {
             let start = (head * tokens + position) * padded;
-            self.rotation.turn(&mut self.saved.queries[start..start + width], query, position, scale);
+            by.turn(&mut self.queries[start..start + width], query, position, scale);
         }
         for (head, (key, value)) in keys.chunks_exact(width).zip(values.chunks_exact(width)).enumerate() {
             let start = (head * tokens + position) * padded;
-            self.saved.values[start..start + width].copy_from_slice(value);
-            self.rotation.turn(&mut self.tiles.turned, key, position, 1.0);
+            self.values[start..start + width].copy_from_slice(value);
+            by.turn(&mut tiles.turned, key, position, 1.0);
             let tile = (head * tokens + position / TILE * TILE) * padded + position % TILE;
-            let column = self.saved.keys[tile..].iter_mut().step_by(TILE);
-            for (to, &from) in column.zip(&self.tiles.turned) {
+            let column = self.keys[tile..].iter_mut().step_by(TILE);
+            for (to, &from) in column.zip(&tiles.turned) {
                 *to = from;
             }
         }
     }
+}
 
-    /// Zeroes the tokens between the sequence's end and the tile's, where an earlier batch may have left values.
+impl Row<'_, '_> {
+    /// Tokens that there is room for.
+    #[inline(always)]
+    fn tokens(&self) -> usize {
+        self.saved.norms.len() / self.shape.heads
+    }
+
+    /// Zeroes the tokens between the sequence's end and its last tile's, where an earlier batch may have left values.
     #[inline(always)]
     fn clear_padding(&mut self, length: usize) {
         let (tokens, padded) = (self.tokens(), self.shape.padded);
-        let used = length % TILE;
+        let (tile, used) = (length / TILE, length % TILE);
         if used == 0 {
             return;
         }
         let heads = self.saved.queries.chunks_exact_mut(tokens * padded);
         for head in heads.chain(self.saved.values.chunks_exact_mut(tokens * padded)) {
-            head[length * padded..].fill(0.0);
+            head[length * padded..(tile + 1) * TILE * padded].fill(0.0);
         }
         for head in self.saved.keys.chunks_exact_mut(tokens * padded) {
-            let last = head.len() - TILE * padded;
-            head[last..].chunks_exact_mut(TILE).for_each(|column| column[used..].fill(0.0));
+            let columns = head[tile * TILE * padded..][..TILE * padded].chunks_exact_mut(TILE);
+            columns.for_each(|column| column[used..].fill(0.0));
         }
     }
 

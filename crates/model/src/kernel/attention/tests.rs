@@ -54,7 +54,7 @@ fn forward(config: &ModelConfig, team: &Team, fused: &[f32], length: usize, rows
     let attention = Attention::new(config);
     let mut saved = attention.saved(rows, length);
     let mut mixed = vec![0.0; rows * length * config.width];
-    attention.forward(Rows { team, length }, fused, &mut mixed, &mut saved);
+    attention.forward(Rows { team, length, room: length }, fused, &mut mixed, &mut saved);
     (mixed, saved)
 }
 
@@ -87,7 +87,7 @@ fn backward_agrees_with_finite_differences() {
         let (mixed, mut saved) = forward(&config, &team, &fused, length, 1);
         let mut found = vec![0.0; fused.len()];
         let batch = Backward { mixed: &mixed, gradient: &gradient, fused: &mut found };
-        Attention::new(&config).backward(Rows { team: &team, length }, batch, &mut saved);
+        Attention::new(&config).backward(Rows { team: &team, length, room: length }, batch, &mut saved);
         let mut wide: Vec<f64> = fused.iter().map(|&x| f64::from(x)).collect();
         for at in (0..wide.len()).step_by(wide.len() / 40 + 1) {
             let mut loss = |shift: f64| -> f64 {
@@ -113,7 +113,7 @@ fn what_an_earlier_batch_left_does_not_matter() {
         let fused = noise(length * 4 * 12, length as u64);
         let gradient = noise(length * 24, 9);
         let (mut mixed, mut back) = (vec![0.0; length * 24], vec![0.0; fused.len()]);
-        let rows = Rows { team: &team, length };
+        let rows = Rows { team: &team, length, room: length };
         attention.forward(rows, &fused, &mut mixed, saved);
         attention.backward(rows, Backward { mixed: &mixed, gradient: &gradient, fused: &mut back }, saved);
         (mixed, back)
@@ -122,4 +122,27 @@ fn what_an_earlier_batch_left_does_not_matter() {
     run(&mut saved, 128);
     run(&mut saved, 30);
     assert_eq!(run(&mut saved, 70), fresh);
+}
+
+#[test]
+fn a_token_at_a_time_gives_the_same() {
+    let team = Team::new(1).unwrap();
+    for (heads, kv_heads, head_width, start) in [(4, 2, 16, 1), (3, 1, 10, 63), (2, 2, 40, 64), (1, 1, 2, 100)] {
+        let config = config(heads, kv_heads, head_width);
+        let (length, room) = (130, 150);
+        let fused = noise(length * (heads + 2 * kv_heads) * head_width, 3);
+        let (whole, _) = forward(&config, &team, &fused, length, 1);
+        let attention = Attention::new(&config);
+        let mut saved = attention.saved(1, room);
+        let mut mixed = vec![0.0; whole.len()];
+        let (first, rest) = fused.split_at(fused.len() / length * start);
+        let (first_mixed, rest_mixed) = mixed.split_at_mut(config.width * start);
+        attention.forward(Rows { team: &team, length: start, room }, first, first_mixed, &mut saved);
+        let tokens = rest.chunks_exact(fused.len() / length).zip(rest_mixed.chunks_exact_mut(config.width));
+        for (position, (fused, mixed)) in (start..).zip(tokens) {
+            attention.extend(Position { position, room }, fused, mixed, &mut saved);
+        }
+        let worst = mixed.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 2e-6, "{heads} {start}: {worst}");
+    }
 }
