@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ids: Vec<u32> = (0..rows * columns).map(|i| (i * i * 31 + i * 7919) as u32 % config.vocab as u32).collect();
     let batch = Tokens { ids: &ids, rows, columns };
     let mut engine = Engine::new(&config, rows, threads)?;
-    let mut optimizer = AdamW::new(AdamWConfig::default(), &config.parameters());
+    let mut optimizer = AdamW::new(AdamWConfig::default(), &config.parameters()).on_threads_of(&engine);
     let mut gradient = vec![0.0; config.count()];
     let (mut times, mut losses) = (Vec::new(), Vec::new());
     for _ in 0..steps {

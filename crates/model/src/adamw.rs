@@ -1,9 +1,12 @@
 //! The inner optimizer.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::kernel::adam::{Factors, square_sum, update};
+use crate::engine::Engine;
+use crate::kernel::adam::{Factors, PIECE, square_sum, update};
 use crate::layout::ParameterSpec;
+use crate::team::Team;
 
 /// Settings of [`AdamW`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,6 +40,9 @@ pub struct AdamW {
     first: Vec<f32>,
     second: Vec<f32>,
     step: u64,
+    team: Arc<Team>,
+    /// Sums of squares of the gradient's pieces.
+    squares: Vec<f32>,
 }
 
 /// Neighbouring tensors that are treated alike.
@@ -87,7 +93,15 @@ impl AdamW {
             }
         }
         let count = spans.last().map_or(0, |span| span.range.end);
-        Self { config, spans, first: vec![0.0; count], second: vec![0.0; count], step: 0 }
+        let (first, second, squares) = (vec![0.0; count], vec![0.0; count], vec![0.0; count.div_ceil(PIECE)]);
+        Self { config, spans, first, second, step: 0, team: Arc::new(Team::alone()), squares }
+    }
+
+    /// Lets the steps run on the engine's threads too; the bits stay the same.
+    #[must_use]
+    pub fn on_threads_of(mut self, engine: &Engine) -> Self {
+        self.team = engine.team();
+        self
     }
 
     /// Updates the parameters by one step of the given learning rate.
@@ -97,7 +111,14 @@ impl AdamW {
     pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f32) -> StepReport {
         assert_eq!(parameters.len(), self.first.len(), "parameters have the optimizer's length");
         assert_eq!(gradient.len(), self.first.len(), "the gradient has the optimizer's length");
-        let norm = square_sum(gradient).sqrt();
+        let team = Arc::clone(&self.team);
+        team.enter(|| self.run(parameters, gradient, rate))
+    }
+
+    fn run(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f32) -> StepReport {
+        let pieces = self.squares.iter_mut().zip(gradient.chunks(PIECE));
+        self.team.each(pieces, |(sum, piece)| *sum = square_sum(piece));
+        let norm = self.squares.iter().map(|&sum| f64::from(sum)).sum::<f64>().sqrt();
         if !norm.is_finite() {
             return StepReport { norm, applied: false };
         }
@@ -106,7 +127,11 @@ impl AdamW {
         for Span { range, decays } in &self.spans {
             let by = if *decays { factors } else { Factors { keep: 1.0, ..factors } };
             let (first, second) = (&mut self.first[range.clone()], &mut self.second[range.clone()]);
-            update(&mut parameters[range.clone()], &gradient[range.clone()], first, second, by);
+            let moments = first.chunks_mut(PIECE).zip(second.chunks_mut(PIECE));
+            let values = parameters[range.clone()].chunks_mut(PIECE).zip(gradient[range.clone()].chunks(PIECE));
+            self.team.each(values.zip(moments), |((parameters, gradient), (first, second))| {
+                update(parameters, gradient, first, second, by);
+            });
         }
         StepReport { norm, applied: true }
     }
@@ -251,6 +276,20 @@ mod tests {
         }
         assert_eq!(straight.0, resumed.0);
         assert_eq!(straight.1.second_moments(), resumed.1.second_moments());
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let config = ModelConfig::default();
+        let gradient = initial_parameters(&config, 2);
+        let run = |threads: usize| {
+            let engine = Engine::new(&config, 1, threads).unwrap();
+            let mut optimizer = AdamW::new(AdamWConfig::default(), &config.parameters()).on_threads_of(&engine);
+            let mut parameters = initial_parameters(&config, 1);
+            optimizer.step(&mut parameters, &gradient, 0.01);
+            parameters
+        };
+        assert_eq!(run(1), run(3));
     }
 
     #[test]

@@ -111,6 +111,10 @@ impl Engine {
         &self.config
     }
 
+    pub(crate) fn team(&self) -> Arc<Team> {
+        Arc::clone(&self.team)
+    }
+
     /// Logits after the last of the given tokens, `[vocab]`; at most `context` tokens.
     ///
     /// # Errors

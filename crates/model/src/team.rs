@@ -5,15 +5,21 @@ use std::sync::{Mutex, PoisonError};
 /// Runs independent pieces of work, on a pool of its own or on the calling thread alone.
 ///
 /// The pieces are cut by size, never by the number of threads, so the same bits come out of any team.
+#[derive(Debug)]
 pub(crate) struct Team {
     pool: Option<rayon::ThreadPool>,
 }
 
 impl Team {
+    /// The calling thread alone.
+    pub(crate) fn alone() -> Self {
+        Self { pool: None }
+    }
+
     /// One thread, or none, needs no pool.
     pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         if threads <= 1 {
-            return Ok(Self { pool: None });
+            return Ok(Self::alone());
         }
         let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
         builder.thread_name(|index| format!("engine-{index}")).build().map(|pool| Self { pool: Some(pool) })

@@ -3,19 +3,14 @@
 use super::{reduce, vectorised};
 
 /// Values in one piece of work.
-pub(crate) const PIECE: usize = 1 << 14;
+pub(crate) const PIECE: usize = 1 << 15;
 
-/// Sum of squares; each piece in f32, the pieces in f64.
-pub(crate) fn square_sum(gradient: &[f32]) -> f64 {
-    gradient
-        .chunks(PIECE)
-        .map(|g| {
-            f64::from(vectorised(
-                #[inline(always)]
-                || reduce(g, g, |x, y| x * y),
-            ))
-        })
-        .sum()
+/// Sum of squares of one piece.
+pub(crate) fn square_sum(piece: &[f32]) -> f32 {
+    vectorised(
+        #[inline(always)]
+        || reduce(piece, piece, |x, y| x * y),
+    )
 }
 
 /// Factors of one AdamW step.
