@@ -25,6 +25,8 @@ pub struct Plan {
     pub vector_bytes: u64,
     /// Bytes that the engine keeps between forward and backward pass.
     pub kept_bytes: u64,
+    /// The same for an engine that recomputes.
+    pub recomputed_bytes: u64,
     /// Bytes of the engine's other buffers, logits included.
     pub work_bytes: u64,
 }
@@ -39,6 +41,11 @@ impl Plan {
     pub fn train_bytes(&self) -> u64 {
         4 * self.vector_bytes + self.kept_bytes + self.work_bytes
     }
+
+    /// The same for an engine that recomputes.
+    pub fn recomputing_bytes(&self) -> u64 {
+        4 * self.vector_bytes + self.recomputed_bytes + self.work_bytes
+    }
 }
 
 impl ModelConfig {
@@ -49,7 +56,7 @@ impl ModelConfig {
     pub fn plan(&self, rows: usize) -> Result<Plan, ConfigError> {
         self.validate()?;
         let wide = |value: usize| value as u64;
-        let (kept, work) = engine::buffer_values(self, wide(rows));
+        let [kept, recomputed, work] = engine::buffer_values(self, wide(rows));
         let parameters = wide(self.count());
         let table = wide(self.vocab) * wide(self.width);
         let embedding_parameters = if self.tied { table } else { 2 * table };
@@ -66,6 +73,7 @@ impl ModelConfig {
             context: wide(self.context),
             vector_bytes: 4 * parameters,
             kept_bytes: 4 * kept,
+            recomputed_bytes: 4 * recomputed,
             work_bytes: 4 * work,
         })
     }
@@ -83,7 +91,8 @@ impl fmt::Display for Plan {
         writeln!(out, "  moments         {:>10}B", short(2 * self.vector_bytes))?;
         writeln!(out, "  kept by blocks  {:>10}B", short(self.kept_bytes))?;
         writeln!(out, "  working buffers {:>10}B", short(self.work_bytes))?;
-        write!(out, "  together        {:>10}B", short(self.train_bytes()))
+        writeln!(out, "  together        {:>10}B", short(self.train_bytes()))?;
+        write!(out, "  if recomputing  {:>10}B", short(self.recomputing_bytes()))
     }
 }
 
@@ -137,6 +146,6 @@ mod tests {
         let text = ModelConfig::preset("70b").unwrap().plan(1).unwrap().to_string();
         assert!(text.starts_with("parameters            72.7 G   (4.29 G in embedding and head)\n"), "{text}");
         assert!(text.contains("\n  moments              582 GB\n"), "{text}");
-        assert_eq!(text.lines().count(), 10);
+        assert_eq!(text.lines().count(), 11);
     }
 }

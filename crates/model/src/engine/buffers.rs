@@ -11,6 +11,8 @@ pub(super) struct Buffers {
     pub(super) work: Work,
     /// One per block for training and generation; a single one for losses alone.
     pub(super) layers: Vec<Kept>,
+    /// The blocks' inputs, `[tokens, width]` each, if the rest is computed again.
+    pub(super) inputs: Vec<Vec<f32>>,
 }
 
 /// Memory that every block uses in turn; rows are tokens.
@@ -54,15 +56,17 @@ pub(super) struct Kept {
     pub(super) gate_up: Vec<f32>,
 }
 
-/// Values (of 4 bytes) that training allocates: those kept by blocks and the others.
-pub(crate) fn values(config: &ModelConfig, rows_max: u64) -> (u64, u64) {
+/// Values (of 4 bytes) that training allocates: kept by blocks, the same if they are recomputed, and all others.
+pub(crate) fn values(config: &ModelConfig, rows_max: u64) -> [u64; 3] {
     let wide = |value: usize| value as u64;
     let (width, ffn, vocab) = (wide(config.width), wide(config.ffn), wide(config.vocab));
     let tokens = rows_max * wide(config.context);
     let key = wide(config.head_width()) * wide(config.kv_heads);
     let kept = tokens * (3 * width + 2 + 2 * ffn) + Attention::saved_values(config, rows_max);
     let stream = tokens * (5 * width + key * 2 + ffn + 3) + tokens.div_ceil(wide(PIECE)) * width;
-    (wide(config.layers) * kept, stream + tokens.min(wide(head::chunk(config.vocab))) * vocab)
+    let layers = wide(config.layers);
+    let work = stream + tokens.min(wide(head::chunk(config.vocab))) * vocab;
+    [layers * kept, layers * tokens * width + kept, work]
 }
 
 impl Buffers {
@@ -74,6 +78,15 @@ impl Buffers {
         let layers = if keep { config.layers } else { 1 };
         while self.layers.len() < layers {
             self.layers.push(Kept::new(config, attention, rows_max));
+        }
+    }
+
+    /// Makes what is missing for a backward pass; nothing after the first call with the same `recompute`.
+    pub(super) fn train(&mut self, config: &ModelConfig, rows_max: usize, recompute: bool) {
+        let tokens = rows_max * config.context;
+        self.work.train(config, tokens);
+        if recompute {
+            self.inputs.resize_with(config.layers, || vec![0.0; tokens * config.width]);
         }
     }
 }
@@ -95,7 +108,7 @@ impl Work {
     }
 
     /// Makes what only the backward pass needs, if it is not there.
-    pub(super) fn train(&mut self, config: &ModelConfig, tokens: usize) {
+    fn train(&mut self, config: &ModelConfig, tokens: usize) {
         if !self.slope.is_empty() {
             return;
         }
@@ -131,9 +144,10 @@ mod tests {
             ModelConfig { layers: 3, ..ModelConfig::default() },
             ModelConfig { width: 36, heads: 3, kv_heads: 1, vocab: 5000, context: 150, ..ModelConfig::default() },
         ] {
+            let [planned_kept, planned_recomputed, planned_work] = values(&config, 2);
             let mut buffers = Buffers::default();
             buffers.fit(&config, &Attention::new(&config), 2, true);
-            buffers.work.train(&config, 2 * config.context);
+            buffers.train(&config, 2, true);
             let Work { stream, slope, normed, back, fused, hidden, partial, scales, logits, targets, losses } =
                 &buffers.work;
             let floats = [stream, slope, normed, back, fused, hidden, partial, scales, logits, losses];
@@ -144,7 +158,8 @@ mod tests {
                 floats.iter().map(|buffer| buffer.len()).sum::<usize>() + attention.len()
             };
             let kept: usize = buffers.layers.iter().map(block).sum();
-            assert_eq!(values(&config, 2), (kept as u64, work as u64));
+            let recomputed = buffers.inputs.iter().map(Vec::len).sum::<usize>() + block(&buffers.layers[0]);
+            assert_eq!([planned_kept, planned_recomputed, planned_work], [kept, recomputed, work].map(|n| n as u64));
         }
     }
 }

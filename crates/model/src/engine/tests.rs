@@ -152,6 +152,23 @@ fn parts_add_up_to_the_whole() {
 }
 
 #[test]
+fn recomputing_changes_no_bit() {
+    for config in shapes() {
+        let config = ModelConfig { layers: 3, ..config };
+        let (parameters, ids) = (parameters(&config), ids(&config, 5, config.context + 1));
+        let batch = Tokens { ids: &ids, rows: 5, columns: config.context + 1 };
+        let run = |engine: Engine| {
+            let mut engine = engine;
+            let mut gradient = vec![0.0; config.count()];
+            let loss = engine.loss_and_gradient(&parameters, &batch, &mut gradient).unwrap();
+            (loss, gradient)
+        };
+        let engine = || Engine::new(&config, 2, 1).unwrap();
+        assert!(run(engine()) == run(engine().recomputing()));
+    }
+}
+
+#[test]
 fn next_logits_are_those_of_the_last_token() {
     let config = shapes().remove(1);
     let (parameters, ids) = (parameters(&config), ids(&config, 1, 10));
