@@ -169,20 +169,20 @@ fn cut(bytes: &[u8], sections: usize) -> Result<Vec<&[u8]>, CodecError> {
     if rest.is_empty() { Ok(slices) } else { Err(CodecError::Sections) }
 }
 
-/// Writes a payload from what was selected in each band.
-pub(crate) fn encode(layout: &Layout, settings: &Settings, parts: &[Part]) -> Vec<u8> {
-    let sections = layout.sections().par_iter().map(|section| {
-        let parts = &parts[section.bands.clone()];
-        match settings.coder {
-            Coder::Fixed => {
-                let mut bytes = Vec::new();
-                fixed::encode(layout, settings, section, parts, &mut bytes);
-                bytes
-            }
-            Coder::Entropy => entropy::encode(layout, settings, section, parts),
+/// Writes a section from what was selected in each of its bands.
+pub(crate) fn encode_section(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> Vec<u8> {
+    match settings.coder {
+        Coder::Fixed => {
+            let mut bytes = Vec::new();
+            fixed::encode(layout, settings, section, parts, &mut bytes);
+            bytes
         }
-    });
-    let sections = sections.collect::<Vec<_>>();
+        Coder::Entropy => entropy::encode(layout, settings, section, parts),
+    }
+}
+
+/// Writes a payload of finished sections.
+pub(crate) fn join(layout: &Layout, settings: &Settings, sections: &[Vec<u8>]) -> Vec<u8> {
     let content = sections.iter().map(Vec::len).sum::<usize>();
     let mut bytes = Vec::with_capacity(HEADER_BYTES + sections.len() * TABLE_BYTES + content);
     bytes.extend_from_slice(&[VERSION, settings.coder.tag(), settings.quantiser.tag(), 0]);

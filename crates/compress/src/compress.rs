@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use crate::codec::encode;
-use crate::kernel::{Candidates, Compact, Level, prefetch, select};
-use crate::layout::{Band, Block, Layout};
+use crate::codec::{encode_section, join};
+use crate::kernel::{Candidates, Compact, Instructions, Level, prefetch, select};
+use crate::layout::{Band, Block, Layout, Section};
 use crate::quantise::{Scales, quantise};
 use crate::scale::LARGEST;
 use crate::settings::{Settings, SettingsError};
@@ -102,6 +102,13 @@ impl Compressor {
         Ok(Compressor { layout, settings, level: Level::detect(), parts, report: CompressReport::default() })
     }
 
+    /// Uses other vector instructions than the best of this machine, to measure and to test: no byte of any result
+    /// depends on them. `None` if the machine lacks them.
+    #[must_use]
+    pub fn with_instructions(self, instructions: Instructions) -> Option<Compressor> {
+        Some(Compressor { level: Level::of(instructions)?, ..self })
+    }
+
     /// The layout it was made for.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -168,18 +175,42 @@ impl Compressor {
             assert_eq!((before.len(), after.len()), (len, len), "the parameters are not as long as the layout");
         }
         let (layout, settings, level) = (&self.layout, &self.settings, self.level);
-        let slices = layout.split_mut(feedback);
-        let work = (self.parts.par_iter_mut(), layout.bands().par_iter(), slices);
-        work.into_par_iter().for_each_init(Scratch::default, |scratch, (part, band, feedback)| {
-            let delta = delta.map(|delta| delta.of_band(band));
-            level.compress_band(BandWork { layout, settings, band, feedback, delta, residual, part }, scratch);
+        let sections = sections_of(layout, feedback, &mut self.parts);
+        // A section is coded as soon as it is selected: coding keeps the processor busy while other threads wait for memory.
+        let sections = sections.into_par_iter().map(|SectionWork { section, feedback, parts }| {
+            let bands = &layout.bands()[section.bands.clone()];
+            let work = (parts.par_iter_mut(), bands, feedback).into_par_iter();
+            work.for_each_init(Scratch::default, |scratch, (part, band, feedback)| {
+                let delta = delta.map(|delta| delta.of_band(band));
+                level.compress_band(BandWork { layout, settings, band, feedback, delta, residual, part }, scratch);
+            });
+            encode_section(layout, settings, section, parts)
         });
+        let bytes = join(layout, settings, &sections.collect::<Vec<_>>());
         self.report = CompressReport {
             selected: self.parts.iter().map(|part| part.indices.len()).sum(),
             rejected: self.parts.iter().map(|part| part.rejected).sum(),
         };
-        encode(layout, settings, &self.parts)
+        bytes
     }
+}
+
+/// What belongs to one section: the slices of the feedback by band, and the parts to fill.
+struct SectionWork<'a> {
+    section: &'a Section,
+    feedback: Vec<&'a mut [f32]>,
+    parts: &'a mut [Part],
+}
+
+fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a mut [Part]) -> Vec<SectionWork<'a>> {
+    let mut slices = layout.split_mut(feedback).into_iter();
+    let sections = layout.sections().iter().map(|section| {
+        let (mine, rest) = std::mem::take(&mut parts).split_at_mut(section.bands.len());
+        parts = rest;
+        let feedback = slices.by_ref().take(section.bands.len()).collect();
+        SectionWork { section, feedback, parts: mine }
+    });
+    sections.collect()
 }
 
 /// Compresses a band chunk by chunk. Compiled once for each level of vector instructions, hence inlined.
@@ -290,6 +321,7 @@ mod tests {
         let before =
             (0..layout.len() as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as f32 * 1e-9).collect::<Vec<_>>();
         let after = before.iter().rev().copied().collect::<Vec<_>>();
+        let all = [Instructions::Avx2, Instructions::Avx512];
         for quantiser in Quantiser::ALL {
             let run = |level| {
                 let mut compressor = Compressor::new(layout.clone(), Settings::new(64, quantiser)).unwrap();
@@ -299,7 +331,7 @@ mod tests {
                 (bytes, feedback.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
             };
             let plain = run(Level::Plain);
-            assert!(Level::available().all(|level| run(level) == plain));
+            assert!(all.into_iter().filter_map(Level::of).all(|level| run(level) == plain));
         }
     }
 }

@@ -12,8 +12,19 @@ use crate::compress::{BandWork, Scratch, compress_band};
 pub(crate) use select::{Avx2, Avx512};
 pub(crate) use select::{Candidates, Compact, Plain, select};
 
-/// Vector instructions to use. On others than x86-64 the plain form is compiled for the whole baseline of the target
-/// (NEON on AArch64).
+/// Vector instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Instructions {
+    /// What every machine of the target has: SSE2 on x86-64, NEON on AArch64.
+    Plain,
+    /// AVX2.
+    Avx2,
+    /// AVX-512 F and BW.
+    Avx512,
+}
+
+/// Instructions that this machine was found to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
     Plain,
@@ -24,21 +35,23 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// The levels of this machine, the best first.
-    pub(crate) fn available() -> impl Iterator<Item = Level> {
-        let levels = [
-            #[cfg(target_arch = "x86_64")]
-            Avx512::detect().map(Level::Avx512),
-            #[cfg(target_arch = "x86_64")]
-            Avx2::detect().map(Level::Avx2),
-            Some(Level::Plain),
-        ];
-        levels.into_iter().flatten()
-    }
-
     /// The best level of this machine.
     pub(crate) fn detect() -> Level {
-        Level::available().next().unwrap_or(Level::Plain)
+        let best = [Instructions::Avx512, Instructions::Avx2];
+        best.into_iter().find_map(Level::of).unwrap_or(Level::Plain)
+    }
+
+    /// The level of some instructions, if this machine has them.
+    pub(crate) fn of(instructions: Instructions) -> Option<Level> {
+        match instructions {
+            Instructions::Plain => Some(Level::Plain),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => Avx2::detect().map(Level::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => Avx512::detect().map(Level::Avx512),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => None,
+        }
     }
 
     /// Compresses one band.

@@ -42,6 +42,7 @@ mod update;
 
 pub use codec::{CodecError, Limits, decode, read_settings};
 pub use compress::{CompressReport, Compressor};
+pub use kernel::Instructions;
 pub use layout::{Grid, Layout, LayoutError, TensorLayout};
 pub use outer::{Mean, OuterReport, Weighted, outer_step};
 pub use scale::LARGEST;

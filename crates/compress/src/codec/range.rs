@@ -13,6 +13,9 @@ const ONE_BITS: u32 = 16;
 /// The probability 1.
 pub(crate) const ONE: u32 = 1 << ONE_BITS;
 
+/// Sums of weights that are a power of two, this one, need no division.
+pub(crate) const WEIGHTS: u16 = 1 << 15;
+
 /// One binary choice with a probability that adapts: fast at first, slower as it gains experience.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bit {
@@ -54,14 +57,33 @@ impl Bit {
     }
 }
 
+/// A part of the range if it has `total` of them.
+#[inline]
+fn part_of(range: u64, total: u16) -> u64 {
+    if total == WEIGHTS { range >> WEIGHTS.trailing_zeros() } else { range / u64::from(total) }
+}
+
+/// How many of some ascending sums are at most `place`.
+#[inline]
+fn begun(sums: &[u16], place: u16) -> usize {
+    if sums.len() > COUNTED_MAX {
+        return sums.partition_point(|&sum| sum <= place);
+    }
+    // Counting them all has no branch and is done in vectors.
+    usize::from(sums.iter().map(|&sum| u16::from(sum <= place)).sum::<u16>())
+}
+
+/// Most sums that are counted one by one.
+const COUNTED_MAX: usize = 256;
+
 /// Both directions of coding, so that a model is written once. An encoder writes the value that it is given and returns
 /// it; a decoder ignores the argument and returns what it reads.
 pub(crate) trait Coding {
     /// An adaptive binary choice.
     fn bit(&mut self, model: &mut Bit, value: bool) -> bool;
 
-    /// A symbol in `range`, where symbol `s` has the weight `sums[s + 1] - sums[s]` (at least 1, all below 2^16).
-    fn pick(&mut self, sums: &[u16], range: std::ops::Range<usize>, value: usize) -> usize;
+    /// A symbol below `sums.len() - 1`, where symbol `s` has the weight `sums[s + 1] - sums[s]`, at least 1.
+    fn pick(&mut self, sums: &[u16], value: usize) -> usize;
 
     /// A symbol of a complete set: symbol `s` has the probability `sums[s + 1] - sums[s]`, the last sum is [`ONE`].
     fn choose(&mut self, sums: &[u32], value: usize) -> usize;
@@ -143,9 +165,9 @@ impl Coding for Encoder<'_> {
     }
 
     #[inline]
-    fn pick(&mut self, sums: &[u16], range: std::ops::Range<usize>, value: usize) -> usize {
-        let (first, total) = (sums[range.start], u64::from(sums[range.end] - sums[range.start]));
-        let part = self.range / total;
+    fn pick(&mut self, sums: &[u16], value: usize) -> usize {
+        let first = sums[0];
+        let part = part_of(self.range, sums[sums.len() - 1] - first);
         let (from, to) = (u64::from(sums[value] - first), u64::from(sums[value + 1] - first));
         self.narrow(part * from, part * (to - from));
         value
@@ -234,14 +256,14 @@ impl Coding for Decoder<'_> {
     }
 
     #[inline]
-    fn pick(&mut self, sums: &[u16], range: std::ops::Range<usize>, _: usize) -> usize {
-        let (first, total) = (sums[range.start], u64::from(sums[range.end] - sums[range.start]));
-        let part = self.range / total;
+    fn pick(&mut self, sums: &[u16], _: usize) -> usize {
+        let (first, symbols) = (sums[0], sums.len() - 1);
+        let total = sums[symbols] - first;
+        let part = part_of(self.range, total);
         let place = self.offset / part;
-        self.broken |= place >= total;
-        let place = first + place.min(total - 1) as u16;
-        // The last symbol that begins at or before the place.
-        let value = range.start + sums[range.start + 1..range.end].partition_point(|&sum| sum <= place);
+        self.broken |= place >= u64::from(total);
+        let place = first + place.min(u64::from(total) - 1) as u16;
+        let value = begun(&sums[1..symbols], place);
         let (from, to) = (u64::from(sums[value] - first), u64::from(sums[value + 1] - first));
         self.narrow(part * from, part * (to - from));
         value
@@ -286,7 +308,7 @@ mod tests {
     }
 
     const COMPLETE: [u32; 5] = [0, 1, 40_000, 40_001, ONE];
-    const SUMS: [u16; 9] = [0, 1, 2, 1000, 1001, 30_000, 65_000, 65_534, 65_535];
+    const SUMS: [u16; 9] = [0, 1, 2, 1000, 1001, 30_000, WEIGHTS, 65_534, 65_535];
 
     fn symbol() -> impl Strategy<Value = Symbol> {
         let pick = (0_usize..8, 0_usize..8, 0_usize..8).prop_map(|(a, b, c)| {
@@ -304,7 +326,9 @@ mod tests {
         let known = |value: usize| if decode { 0 } else { value };
         let code = |symbol: &Symbol| match *symbol {
             Symbol::Bit(model, value) => usize::from(coding.bit(&mut models[model], known(usize::from(value)) == 1)),
-            Symbol::Pick(from, to, value) => coding.pick(&SUMS, from..to, if decode { from } else { value }),
+            Symbol::Pick(from, to, value) => {
+                from + coding.pick(&SUMS[from..=to], if decode { 0 } else { value - from })
+            }
             Symbol::Choose(value) => coding.choose(&COMPLETE, known(value)),
             Symbol::Raw(width, value) => coding.raw(width, known(value as usize) as u32) as usize,
         };

@@ -1,9 +1,8 @@
 //! What is known of the columns of a matrix.
 
 use crate::codec::model::cut::Geometry;
+use crate::codec::range::WEIGHTS;
 
-/// Weights of the columns of a block add up to this.
-pub(crate) const WEIGHTS: u16 = 1 << 15;
 /// Blocks with more columns than this have columns of equal weight.
 const UNEQUAL_MAX: usize = 256;
 /// Most values of a column that are remembered.

@@ -14,8 +14,10 @@ const GROUP: usize = 16;
 /// information. False if a decoder read something impossible.
 pub(crate) fn place(coding: &mut impl Coding, sums: &[u16], range: Range<usize>, positions: &mut [u16]) -> bool {
     let held = positions.len();
-    if held == 1 {
-        positions[0] = coding.pick(sums, range, usize::from(positions[0])) as u16;
+    if let [position] = positions {
+        let start = range.start as u16;
+        *position =
+            start + coding.pick(&sums[range.start..=range.end], usize::from(position.wrapping_sub(start))) as u16;
         return true;
     }
     if held == range.len() {
