@@ -12,7 +12,7 @@ use crate::config::{ConfigError, ModelConfig};
 use crate::layout::ParameterSpec;
 
 /// Longest JSON text that is read: a header, an index or a configuration.
-const JSON_BYTES_MAX: u64 = 64 << 20;
+const JSON_BYTES_MAX: u64 = 8 << 20;
 /// Values converted at once.
 const BLOCK: usize = 16_384;
 
@@ -87,7 +87,7 @@ pub fn load_hf(folder: &Path) -> Result<(ModelConfig, Vec<f32>), LoadError> {
     if let Some((name, _)) = wanted.pop_first() {
         return Err(LoadError::Missing { name });
     }
-    // Every tensor lies within a file of that length, so the files cover this allocation.
+    // The tensors lie side by side in files of that length, so the files cover this allocation.
     let mut parameters = vec![0.0; config.count()];
     for tensor in found {
         tensor.read(&mut parameters)?;
@@ -172,14 +172,14 @@ impl Shard {
         let mut size = [0; 8];
         file.read_exact(&mut size).map_err(failed)?;
         let size = u64::from_le_bytes(size);
-        if size > JSON_BYTES_MAX || size > total - 8 {
+        if size > JSON_BYTES_MAX || size > total.saturating_sub(8) {
             return Err(malformed(&path, format!("its header claims {size} bytes")));
         }
         let mut text = vec![0; size as usize];
         file.read_exact(&mut text).map_err(failed)?;
         let mut header: BTreeMap<String, serde_json::Value> = parse(&path, &text)?;
         header.remove("__metadata__");
-        Ok(Self { path, start: 8 + size, bytes: total - 8 - size, header })
+        Ok(Self { path, start: 8 + size, bytes: total.saturating_sub(8 + size), header })
     }
 
     /// The shard's tensors, each taken from those wanted.
@@ -189,6 +189,7 @@ impl Shard {
         wanted: &mut BTreeMap<String, ParameterSpec>,
     ) -> Result<Vec<Found>, LoadError> {
         let mut tensors = Vec::new();
+        let mut places = BTreeMap::new();
         for (name, value) in self.header {
             if is_redundant(&name, config) {
                 continue;
@@ -203,6 +204,10 @@ impl Shard {
             let len = (spec.len() * entry.dtype.size()) as u64;
             if to > self.bytes || from.checked_add(len) != Some(to) {
                 return Err(malformed(&self.path, format!("tensor {name} does not lie within it")));
+            }
+            let before = places.range(..to).next_back().is_some_and(|(_, end)| *end > from);
+            if before || places.insert(from, to).is_some() {
+                return Err(malformed(&self.path, format!("tensor {name} overlaps another")));
             }
             tensors.push(Found { path: self.path.clone(), position: self.start + from, kind: entry.dtype, spec });
         }

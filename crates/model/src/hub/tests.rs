@@ -93,6 +93,13 @@ fn damaged_tensor_files_are_refused() {
     check(&replace("\"F32\"", "\"I64\""), "unknown variant `I64`");
     check(&replace("\"F32\"", "\"F16\""), "does not lie within it");
     check(&replace("[0,", "[18446744073709551615,"), "does not lie within it");
+    let share = |text: String, data| {
+        let mut file: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let place = file["lm_head.weight"]["data_offsets"].clone();
+        file["model.embed_tokens.weight"]["data_offsets"] = place;
+        (serde_json::to_string(&file).unwrap(), data)
+    };
+    check(&share, "overlaps another");
     check(&|_, data| ("{}".into(), data), "has no tensor lm_head.weight");
     check(&|_, data| ("[[[[".into(), data), "is not usable");
     check(&|text, data| (text, data[4..].to_vec()), "does not lie within it");

@@ -97,12 +97,19 @@ fn write_tensors(path: &Path, specs: &[ParameterSpec], parameters: &[f32]) -> Re
     let draft = draft(path);
     let written = safetensors::serialize_to_file(tensors, Some(metadata), &draft);
     written.map_err(|error| failed(path, error))?;
-    std::fs::rename(&draft, path).map_err(|error| failed(path, error))
+    settle(&draft, path)
 }
 
 fn write_text(path: &Path, text: &str) -> Result<(), SaveError> {
     let draft = draft(path);
-    std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, path)).map_err(|error| failed(path, error))
+    std::fs::write(&draft, text).map_err(|error| failed(path, error))?;
+    settle(&draft, path)
+}
+
+/// Puts the draft in its place once it has reached the disk.
+fn settle(draft: &Path, path: &Path) -> Result<(), SaveError> {
+    let synced = std::fs::File::open(draft).and_then(|file| file.sync_all());
+    synced.and_then(|()| std::fs::rename(draft, path)).map_err(|error| failed(path, error))
 }
 
 fn draft(path: &Path) -> PathBuf {

@@ -200,6 +200,15 @@ mod tests {
 
     #[test]
     fn strips_agree_with_the_definition() {
+        check(|call| pulp::Arch::new().dispatch(call));
+        check(|call| pulp::Simd::vectorize(pulp::Scalar::new(), call));
+        #[cfg(target_arch = "x86_64")]
+        if let Some(narrow) = pulp::x86::V3::try_new() {
+            check(|call| pulp::Simd::vectorize(narrow, call));
+        }
+    }
+
+    fn check(call: impl Fn(Call<'_>)) {
         for columns in [16, 32, 48, 64] {
             let a: Vec<f32> = (0..16 * 6).map(|i| (i % 7) as f32).collect();
             let b: Vec<f32> = (0..6 * columns).map(|i| (i % 5) as f32 - 2.0).collect();
@@ -207,7 +216,7 @@ mod tests {
             let across = Left::Columns { data: &a, stride: 16 };
             for (left, row_stride, inner_stride) in [(rows, 6, 1), (across, 1, 16)] {
                 let mut out = vec![1.0; 16 * columns];
-                pulp::Arch::new().dispatch(Call(&mut out, left, Right { data: &b, stride: columns }, columns));
+                call(Call(&mut out, left, Right { data: &b, stride: columns }, columns));
                 let left = |at: usize, p: usize| a[at / columns * row_stride + p * inner_stride];
                 let term = |at: usize, p: usize| left(at, p) * b[p * columns + at % columns];
                 let expected = |at: usize| 1.0 + (1..5).map(|p| term(at, p)).sum::<f32>();
