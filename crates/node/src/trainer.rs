@@ -75,6 +75,8 @@ pub struct Trainer {
     heldout: Vec<u32>,
     /// The step along a contribution at which it is judged.
     step: f32,
+    /// The lower median of the contributions' norms in the newest window that was applied.
+    usual_norm: Option<f64>,
     /// Sequences in each of the two sets that a contribution is judged on.
     sequences: usize,
     keep_going: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -101,6 +103,7 @@ impl Trainer {
             assignment: Assignment::new(dataset.samples(context), hparams.data.slots, per_slot)?,
             heldout: dataset.heldout(context, HELDOUT_SEQUENCES)?,
             step: hparams.scoring.step_factor * hparams.outer.rate,
+            usual_norm: None,
             sequences: usize::try_from(hparams.scoring.sequences).unwrap_or(usize::MAX),
             core: Core::new(config, hparams.seed)?,
             stopwatch: Stopwatch::default(),
@@ -160,13 +163,19 @@ impl Trainer {
         self.dataset.batch(self.core.config().model.context, samples)
     }
 
+    /// By how much the aggregate would scale a contribution down: a large norm must not look like a large value.
+    fn clipped(&self, update: &SparseUpdate) -> f32 {
+        let usual = self.usual_norm.unwrap_or(f64::INFINITY);
+        (usual / norm(update)).min(1.0) as f32
+    }
+
     /// Losses before and after a contribution on `samples`.
     fn losses(&mut self, samples: &[u64], update: &SparseUpdate) -> Result<Vec<(f32, f32)>, BoxError> {
         if samples.is_empty() {
             return Ok(Vec::new());
         }
         let batch = self.batch(samples)?;
-        let pairs = self.core.judge(update, self.step, &batch)?;
+        let pairs = self.core.judge(update, self.step * self.clipped(update), &batch)?;
         Ok(pairs.into_iter().map(|pair| (pair.before, pair.after)).collect())
     }
 }
@@ -225,7 +234,11 @@ impl Learner for Trainer {
             Own::Included => Some(true),
             Own::LeftOut => Some(false),
         };
-        Ok(self.core.apply(&weighted, included)?.outer.skipped)
+        let skipped = self.core.apply(&weighted, included)?.outer.skipped;
+        let mut norms: Vec<f64> = updates.iter().map(|(_, update)| norm(update)).collect();
+        norms.sort_by(f64::total_cmp);
+        self.usual_norm = norms.get(norms.len().saturating_sub(1) / 2).copied().or(self.usual_norm);
+        Ok(skipped)
     }
 
     fn heldout_loss(&mut self) -> Result<f32, BoxError> {
@@ -318,6 +331,11 @@ pub fn latest_parameters(folder: &Path, hparams: &Hparams) -> Result<Vec<f32>, T
     let core = Core::restore(learner_config(hparams), &recovered.snapshot)
         .map_err(|source| TrainerError::Snapshot { window, source })?;
     Ok(core.parameters().to_vec())
+}
+
+/// The L2 norm of all values of a contribution.
+fn norm(update: &SparseUpdate) -> f64 {
+    update.norms().iter().map(|norm| norm * norm).sum::<f64>().sqrt()
 }
 
 fn malformation(error: &CodecError) -> Malformation {

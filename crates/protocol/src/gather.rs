@@ -162,9 +162,6 @@ impl Gather {
             jobs.push(Job::new(want, first != index));
             jobs[first].add_sources(&sources, limits.tries);
         }
-        for (index, job) in jobs.iter_mut().enumerate() {
-            job.cursor = index.checked_rem(job.sources.len()).unwrap_or(0);
-        }
         let waiting = (0..jobs.len()).filter(|index| jobs[*index].next_source().is_some()).collect();
         Self { jobs, waiting, abandoned: VecDeque::new(), in_flight: BTreeMap::new(), limits, deadline, expired: false }
     }

@@ -54,11 +54,16 @@ impl Metagraph {
     }
 }
 
-/// The validators in the order in which they propose the manifest of `_window`: the first proposes, each next one
-/// takes over after a time-out. By stake, then uid; the order is the same in every window.
+/// The validators in the order in which they propose the manifest of `window`: the first proposes, each next one
+/// takes over after a time-out. By stake, then uid, and rotated by one place from window to window, so that nobody who
+/// tells everybody something else can keep every window empty.
 #[must_use]
-pub fn proposers(_window: Window, metagraph: &Metagraph) -> Vec<Uid> {
-    metagraph.validators().into_iter().map(|neuron| neuron.uid).collect()
+pub fn proposers(window: Window, metagraph: &Metagraph) -> Vec<Uid> {
+    let mut ranked: Vec<Uid> = metagraph.validators().into_iter().map(|neuron| neuron.uid).collect();
+    let count = u64::try_from(ranked.len().max(1)).unwrap_or(u64::MAX);
+    let turn = usize::try_from(window.0 % count).unwrap_or(0);
+    ranked.rotate_left(turn);
+    ranked
 }
 
 #[cfg(test)]
@@ -75,6 +80,9 @@ mod tests {
         let neurons = vec![neuron(1, 5, true), neuron(2, 9, false), neuron(4, 7, true), neuron(9, 5, true)];
         let metagraph = Metagraph { block: BlockNumber(3), neurons };
         assert_eq!(proposers(Window(0), &metagraph), [Uid(4), Uid(1), Uid(9)]);
+        assert_eq!(proposers(Window(1), &metagraph), [Uid(1), Uid(9), Uid(4)]);
+        assert_eq!(proposers(Window(3), &metagraph), proposers(Window(0), &metagraph));
+        assert!(proposers(Window(5), &Metagraph::default()).is_empty());
     }
 
     #[test]

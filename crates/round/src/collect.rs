@@ -141,6 +141,18 @@ impl<P: Ports> Node<P> {
         (accepted, refused)
     }
 
+    /// Adds those whose header came after the deadline, so that it is said and counted.
+    pub(crate) fn note_late(&self, plan: &WindowPlan, collected: &mut Collected<UpdateOf<P>>) {
+        let mut heard: BTreeSet<Hotkey> = collected.refused.iter().map(|refused| refused.hotkey).collect();
+        heard.extend(collected.accepted.iter().map(|accepted| accepted.header.hotkey));
+        for submission in self.doors.exchange.submissions(plan.window) {
+            let late = submission.arrived >= plan.submit_by && submission.header.verify(&*self.identity.verifier);
+            if late && heard.insert(submission.header.hotkey) {
+                collected.refused.push(Refused::new(&submission.header, Refusal::Ineligible(Ineligible::Late)));
+            }
+        }
+    }
+
     fn judge(&self, submission: &Submission, plan: &WindowPlan, opening: &Opening) -> Result<(), Ineligible> {
         let inner = &self.rules.hparams.inner;
         let rules = HeaderRules {

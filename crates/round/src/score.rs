@@ -28,7 +28,9 @@ impl<P: Ports> Node<P> {
         evidence.extend(self.missing(opening, collected, &evidence, &book));
         let lines = book.update(plan.window, &evidence, &self.rules.hparams.scoring);
         self.standing.scores = Some(book);
-        Ok(lines.iter().filter_map(|line| told(line, whole, collected)).collect())
+        let mut told: Vec<_> = lines.iter().filter_map(|line| told(line, whole, collected)).collect();
+        told.extend(unheld(&lines, collected));
+        Ok(told)
     }
 
     fn judge_all(
@@ -109,6 +111,20 @@ fn held_against(refused: &Refused, opening: &Opening) -> Option<Evidence> {
         Refusal::Unfetched => Penalty::Missing,
     };
     Some(Evidence::penalised(refused.uid, refused.hotkey, penalty))
+}
+
+/// Refusals that are held against nobody, since anybody can forge them; they are told all the same.
+fn unheld<U>(lines: &[ScoreLine], collected: &Collected<U>) -> Vec<SubmissionReport> {
+    let held = |refused: &&Refused| !lines.iter().any(|line| line.hotkey == refused.hotkey);
+    let told = |refused: &Refused| SubmissionReport {
+        uid: refused.uid,
+        refused: Some(refused.why.to_string()),
+        payload_bytes: refused.payload_bytes,
+        loss_score: None,
+        ordinal: 0.0,
+        weight: 0.0,
+    };
+    collected.refused.iter().filter(held).map(told).collect()
 }
 
 /// A line of the score book as a line of the report; nothing for those who sent nothing.

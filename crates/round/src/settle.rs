@@ -9,7 +9,7 @@ use pactum_protocol::{
 
 use crate::gather::{Until, drive};
 use crate::node::{Node, Role, RoundError};
-use crate::ports::{Chain, Exchange, Learner, Own, Ports};
+use crate::ports::{Chain, Clock, Exchange, Learner, Own, Ports};
 use crate::report::{Outcome, WindowReport};
 
 /// How many sources in turn may let a window's gathering down.
@@ -36,6 +36,9 @@ pub(crate) struct Whole<U> {
     /// Refused by every node alike.
     pub(crate) malformed: Vec<(Uid, Malformation)>,
 }
+
+/// How often a block what could not be had is asked for again.
+const PAUSES_PER_BLOCK: u64 = 4;
 
 type UpdateOf<P> = <<P as Ports>::Learner as Learner>::Update;
 
@@ -115,9 +118,19 @@ impl<P: Ports> Node<P> {
         let time = &self.rules.hparams.time;
         let attempt_millis = (self.rules.blocks_millis(time.window_blocks) / ATTEMPTS_PER_WINDOW).max(1);
         let until = Until { deadline, attempt_millis };
-        let (mut fetched, unfetched) = drive(&self.doors.exchange, &self.doors.clock, metagraph, &missing, until).await;
-        fetched.append(&mut here);
-        (fetched, unfetched)
+        // Nodes see a block at different times: whoever withholds now may serve a moment later.
+        let pause = (self.rules.blocks_millis(1) / PAUSES_PER_BLOCK).max(1);
+        loop {
+            let (mut fetched, unfetched) =
+                drive(&self.doors.exchange, &self.doors.clock, metagraph, &missing, until).await;
+            here.append(&mut fetched);
+            let again = self.doors.clock.now().after(pause);
+            if unfetched.is_empty() || again >= deadline {
+                return (here, unfetched);
+            }
+            missing.retain(|want| unfetched.iter().any(|lost| lost.digest == want.digest));
+            self.doors.clock.sleep_until(again).await;
+        }
     }
 
     async fn decode_all(

@@ -53,11 +53,12 @@ impl<P: Ports> Node<P> {
         let opening = self.open(plan).await?;
         self.reach(plan.submit_by).await?;
         let seed = self.doors.chain.block_hash(plan.submit_by).await.map_err(RoundError::Chain)?;
-        let collected = self.collect(plan, &opening).await;
+        let mut collected = self.collect(plan, &opening).await;
         report.attested = self.agree(plan, &opening, seed, &collected).await?;
         self.reach(plan.attest_by).await?;
         let decision = self.decide(plan, self.due(&opening, plan.end)).await?;
         if let Decision::Whole(whole) = &decision {
+            self.note_late(plan, &mut collected);
             report.submissions = self.score(plan, &opening, &collected, whole)?;
         }
         self.close(plan, decision, &mut report).await?;
@@ -125,7 +126,10 @@ impl<P: Ports> Node<P> {
 
     fn proposal(&self, plan: &WindowPlan, proposer: Uid, seed: Digest, collected: &Collected<UpdateOf<P>>) -> Proposal {
         let mut draft = self.draft(plan, seed);
-        let headers: Vec<SignedHeader> = collected.accepted.iter().map(|accepted| accepted.header).collect();
+        let mut headers: Vec<SignedHeader> = collected.accepted.iter().map(|accepted| accepted.header).collect();
+        // Where there is not room for all, chance decides, and not who lives nearest.
+        let place = |header: &SignedHeader| Digest::derive("pactum 1 room", &[&seed.0, &header.hotkey.0]);
+        headers.sort_by_cached_key(place);
         headers.iter().for_each(|header| draft.accept(header, 1.0));
         let manifest = draft.build(self.rules.hparams.scoring.max_entries);
         Proposal::sign(manifest, &headers, proposer, &*self.identity.signer)

@@ -129,8 +129,9 @@ impl Scenario {
     pub fn named(name: &str) -> Option<Self> {
         let base = Self::new(name);
         let learns = Claims { loss_below: Some(0.7), filled: Some(0.9), ..Claims::default() };
+        let fair = Claims { honest_above: Some(0.1), ..learns };
         Some(match name {
-            "calm" => base.miners(8).windows(30).claims(learns),
+            "calm" => base.miners(8).windows(30).claims(fair),
             "lossy" => base
                 .miners(60)
                 .validators(4)
@@ -139,7 +140,7 @@ impl Scenario {
                 .faults(ROUGH)
                 .claims(Claims { filled: Some(0.5), ..learns }),
             "cheats" => {
-                let claims = Claims { cheats_below: Some(0.1), boasts_below: Some(4.0), ..learns };
+                let claims = Claims { cheats_below: Some(0.1), boasts_below: Some(4.0), ..fair };
                 let base = base.miners(6).validators(3).windows(40).claims(claims);
                 Cheat::ALL.iter().fold(base, |scenario, cheat| scenario.cheat(*cheat))
             }

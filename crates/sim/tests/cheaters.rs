@@ -6,7 +6,7 @@ fn with(cheat: Cheat) -> Vec<Outcome> {
     let claims = Claims {
         cheats_below: Some(0.1),
         boasts_below: Some(4.0),
-        honest_above: None,
+        honest_above: Some(0.1),
         loss_below: Some(0.9),
         filled: Some(0.9),
     };
@@ -62,4 +62,14 @@ fn size_does_not_pay() {
 #[test]
 fn false_signatures_do_not_pay() {
     check(Cheat::Forge);
+}
+
+#[test]
+fn honest_miners_earn_alike() {
+    let scenario = Scenario::named("calm").unwrap();
+    for outcome in sweep(&scenario, 0..6, 2) {
+        let miners: Vec<f64> = outcome.weights[2..].iter().map(|node| node.weight).collect();
+        assert_eq!(miners.len(), 8);
+        assert!(miners.iter().all(|weight| (0.03..0.4).contains(weight)), "seed {}: {miners:?}", outcome.seed);
+    }
 }
