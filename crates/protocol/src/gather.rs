@@ -88,7 +88,7 @@ pub struct Unfetched {
 
 /// Fetches blobs from many sources at once: bounded, deterministic, and stopped by no single source.
 ///
-/// Each blob is asked of its sources in turn, beginning at another source for each blob, at most
+/// Each blob is asked of its sources in the order given, at most
 /// [`GatherLimits::tries`] times each and of one source at a time. A blob that failed goes behind those that wait.
 ///
 /// The driver does what [`Gather::poll_action`] says until it says nothing more, then waits for an event or for

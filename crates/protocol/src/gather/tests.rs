@@ -39,10 +39,10 @@ fn drain(gather: &mut Gather, now: u64) -> Vec<(usize, u16)> {
 }
 
 #[test]
-fn wants_begin_at_different_sources() {
-    let wants = (0..3).map(|name| want(name, &[10, 11, 12])).collect();
+fn every_want_begins_at_the_source_that_the_caller_names_first() {
+    let wants = (0..3).map(|name| want(name, &[12 - name as u16, 20, 21])).collect();
     let mut gather = Gather::new(wants, limits(8, 1), DEADLINE);
-    assert_eq!(drain(&mut gather, 0), [(0, 10), (1, 11), (2, 12)]);
+    assert_eq!(drain(&mut gather, 0), [(0, 12), (1, 11), (2, 10)]);
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn a_failed_want_goes_to_its_next_source_behind_the_others() {
     let mut gather = Gather::new(wants, limits(1, 2), DEADLINE);
     assert_eq!(drain(&mut gather, 0), [(0, 10)]);
     gather.handle(Timestamp(1), failed(0, 10));
-    assert_eq!(drain(&mut gather, 1), [(1, 11)]);
-    gather.handle(Timestamp(2), arrived(1, 11, blob(1)));
+    assert_eq!(drain(&mut gather, 1), [(1, 10)]);
+    gather.handle(Timestamp(2), arrived(1, 10, blob(1)));
     assert_eq!(drain(&mut gather, 2), [(2, 10)]);
     gather.handle(Timestamp(3), arrived(2, 10, blob(2)));
     assert_eq!(drain(&mut gather, 3), [(0, 11)]);
