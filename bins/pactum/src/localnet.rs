@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Windows in all; a run that was stopped goes on to this number
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..))]
     windows: u64,
-    /// The model and its settings: tiny, mini, 150m or 1b
+    /// The model and its settings: micro, tiny, mini, 150m or 1b
     #[arg(long, default_value = "tiny")]
     preset: String,
     /// Where to keep everything [default: a new folder for temporary files]

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Text, Markdown, source code or .gz, a file or a folder [default: sources and READMEs in Cargo's registry folder]
     #[arg(long, value_name = "PATH")]
     data: Vec<PathBuf>,
-    /// The model and its settings: tiny, mini, 150m or 1b
+    /// The model and its settings: micro, tiny, mini, 150m or 1b
     #[arg(long, default_value = "tiny")]
     preset: String,
     /// Windows in all, each of the preset's inner steps
