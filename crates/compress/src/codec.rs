@@ -2,10 +2,12 @@
 //!
 //! `docs/payload.md` specifies the format. All numbers are little-endian.
 
+mod ans;
 mod entropy;
 pub(crate) mod fixed;
 mod model;
-mod range;
+
+pub(crate) use entropy::SectionReader;
 
 use rayon::prelude::*;
 use thiserror::Error;

@@ -4,13 +4,15 @@
 //! candidates is written by hand. This is the one module with unsafe code.
 #![expect(unsafe_code, reason = "vector instructions are chosen at run time, and compaction has no safe form")]
 
+mod search;
 mod select;
 
+use crate::codec::{CodecError, SectionReader};
 use crate::compress::{BandWork, Scratch, compress_band};
+use crate::update::SectionData;
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use select::{Avx2, Avx512};
-pub(crate) use select::{Candidates, Compact, Plain, select};
+pub(crate) use search::Search;
+pub(crate) use select::{Candidates, Compact, select};
 
 /// Vector instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +34,35 @@ pub(crate) enum Level {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+}
+
+/// What every machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plain;
+
+/// Proof that this machine has AVX2 and a count of set bits.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Avx2(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2 {
+    pub(crate) fn detect() -> Option<Avx2> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")).then_some(Avx2(()))
+    }
+}
+
+/// Proof that this machine has AVX-512 F and BW besides.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Avx512> {
+        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        (has && Avx2::detect().is_some()).then_some(Avx512(()))
+    }
 }
 
 impl Level {
@@ -66,6 +97,33 @@ impl Level {
             Level::Avx512(proof) => unsafe { compress_band_avx512(proof, work, scratch) },
         }
     }
+}
+
+impl Level {
+    /// Reads one entropy-coded section.
+    pub(crate) fn read_section(self, reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
+        match self {
+            Level::Plain => reader.read(Plain),
+            // SAFETY: the value proves that the machine has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(proof) => unsafe { read_section_avx2(proof, reader) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(proof) => unsafe { read_section_avx512(proof, reader) },
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,popcnt")]
+fn read_section_avx2(proof: Avx2, reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
+    reader.read(proof)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
+fn read_section_avx512(proof: Avx512, reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
+    reader.read(proof)
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -155,6 +155,14 @@ pub(crate) struct Section {
     pub(crate) chunks: std::ops::Range<usize>,
 }
 
+impl Section {
+    /// The most values that it can hold.
+    pub(crate) fn values(&self, layout: &Layout, top_k: usize) -> usize {
+        let kept = |band: &Band| (0..band.across).map(|i| layout.kept(band.block(i).len(), top_k)).sum::<usize>();
+        layout.bands()[self.bands.clone()].iter().map(kept).sum()
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     edge: usize,

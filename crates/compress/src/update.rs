@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::layout::{Band, Block, Layout, Section};
+use crate::layout::{Band, Block, Layout};
 
 /// Lanes in which the squares of a chunk's values are summed.
 const LANES: usize = 8;
@@ -17,14 +17,11 @@ pub(crate) struct SectionData {
 }
 
 impl SectionData {
-    /// Room for the most values that the section can hold.
-    pub(crate) fn with_capacity(layout: &Layout, section: &Section, top_k: usize) -> SectionData {
-        let bands = &layout.bands()[section.bands.clone()];
-        let kept = |band: &Band| (0..band.across).map(|i| layout.kept(band.block(i).len(), top_k)).sum::<usize>();
-        let capacity = bands.iter().map(kept).sum();
-        let mut starts = Vec::with_capacity(section.chunks.len() + 1);
+    /// Room for so many chunks and values.
+    pub(crate) fn with_capacity(chunks: usize, values: usize) -> SectionData {
+        let mut starts = Vec::with_capacity(chunks + 1);
         starts.push(0);
-        SectionData { starts, indices: Vec::with_capacity(capacity), values: Vec::with_capacity(capacity) }
+        SectionData { starts, indices: Vec::with_capacity(values), values: Vec::with_capacity(values) }
     }
 
     pub(crate) fn push(&mut self, index: u16, value: f32) {

@@ -1,12 +1,13 @@
 //! Sections at the entropy of their content.
 //!
 //! The first byte names the two priors (three bits each), or is 0xff before a section in fixed-width fields, which is
-//! taken if it is not longer. Then follows one arithmetic code for all chunks of the section.
+//! taken if it is not longer. Then follows one code for all chunks of the section.
 
+use crate::codec::ans::{Reader, Writer, lanes};
 use crate::codec::model::{Fault, Geometry, Model, Priors, Slot};
-use crate::codec::range::{Decoder, Encoder};
 use crate::codec::{CodecError, Limits, fixed};
 use crate::compress::Part;
+use crate::kernel::{Level, Search};
 use crate::layout::{Layout, Section};
 use crate::scale::{CODE_MAX, value_of};
 use crate::settings::Settings;
@@ -19,7 +20,7 @@ pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, pa
     let geometry = Geometry::new(layout, section);
     let priors = Priors::measure(&geometry, layout, section, parts);
     let mut bytes = vec![priors.byte()];
-    let mut encoder = Encoder::new(&mut bytes);
+    let mut writer = Writer::new(lanes(section.values(layout, settings.top_k)));
     let mut model = Model::new(geometry, priors, settings.quantiser);
     for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
         let (mut indices, mut codes) = (&part.indices[..], &part.codes[..]);
@@ -29,12 +30,12 @@ pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, pa
             let count = usize::from(count);
             model.slot.fill(scales, &indices[..count], &codes[..count]);
             (indices, codes) = (&indices[count..], &codes[count..]);
-            let sound = model.chunk(&mut encoder, chunk, &block, kept);
+            let sound = model.chunk(&mut writer, chunk, &block, kept);
             debug_assert!(sound.is_ok(), "what was selected can be coded");
         }
         model.close_band();
     }
-    encoder.finish();
+    writer.finish(&mut bytes);
     let plain = fixed::length(layout, settings, section, parts);
     if plain < bytes.len() - 1 {
         bytes.clear();
@@ -56,26 +57,52 @@ pub(crate) fn decode(
         return fixed::decode(rest, layout, section, limits);
     }
     let priors = Priors::of_byte(first).ok_or(CodecError::SectionEnd { tensor })?;
-    let settings = &limits.settings;
-    let mut decoder = Decoder::new(rest);
-    let mut model = Model::new(Geometry::new(layout, section), priors, settings.quantiser);
-    let mut data = SectionData::with_capacity(layout, section, settings.top_k);
-    for band in &layout.bands()[section.bands.clone()] {
-        for chunk in 0..band.across {
-            let block = band.block(chunk);
-            let kept = layout.kept(block.len(), settings.top_k);
-            model.chunk(&mut decoder, chunk, &block, kept).map_err(|fault| match fault {
-                Fault::Count => CodecError::Count { tensor },
-                Fault::Index => CodecError::Index { tensor },
-            })?;
-            if decoder.is_broken() {
-                return Err(CodecError::SectionEnd { tensor });
+    Level::detect().read_section(SectionReader { bytes: rest, priors, layout, section, limits })
+}
+
+/// An entropy-coded section to be read.
+pub(crate) struct SectionReader<'a> {
+    bytes: &'a [u8],
+    priors: Priors,
+    layout: &'a Layout,
+    section: &'a Section,
+    limits: &'a Limits,
+}
+
+impl SectionReader<'_> {
+    /// Compiled once for each level of vector instructions, hence inlined.
+    #[inline(always)]
+    pub(crate) fn read(self, search: impl Search) -> Result<SectionData, CodecError> {
+        let SectionReader { bytes, priors, layout, section, limits } = self;
+        let (tensor, settings) = (section.tensor, &limits.settings);
+        let values = section.values(layout, settings.top_k);
+        let mut reader = Reader::new(search, bytes, lanes(values)).ok_or(CodecError::SectionEnd { tensor })?;
+        let mut model = Model::new(Geometry::new(layout, section), priors, settings.quantiser);
+        let mut data = SectionData::with_capacity(section.chunks.len(), values);
+        for band in &layout.bands()[section.bands.clone()] {
+            for chunk in 0..band.across {
+                let block = band.block(chunk);
+                let kept = layout.kept(block.len(), settings.top_k);
+                model.chunk(&mut reader, chunk, &block, kept).map_err(|fault| fault.in_tensor(tensor))?;
+                take(&model.slot, limits, &mut data).ok_or(CodecError::Scale { tensor })?;
             }
-            take(&model.slot, limits, &mut data).ok_or(CodecError::Scale { tensor })?;
+            // What comes after the end is zeros: harmless, but not to be read for long.
+            if reader.is_overrun() {
+                break;
+            }
+            model.close_band();
         }
-        model.close_band();
+        if reader.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor }) }
     }
-    if decoder.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor }) }
+}
+
+impl Fault {
+    fn in_tensor(self, tensor: usize) -> CodecError {
+        match self {
+            Fault::Count => CodecError::Count { tensor },
+            Fault::Index => CodecError::Index { tensor },
+        }
+    }
 }
 
 /// Moves a decoded chunk over, if its scales are within the limits.

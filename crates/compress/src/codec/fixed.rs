@@ -66,7 +66,7 @@ pub(crate) fn decode(
 ) -> Result<SectionData, CodecError> {
     let mut decoder = Decoder { reader: BitReader::new(bytes), limits, tensor: section.tensor };
     let settings = &limits.settings;
-    let mut data = SectionData::with_capacity(layout, section, settings.top_k);
+    let mut data = SectionData::with_capacity(section.chunks.len(), section.values(layout, settings.top_k));
     for band in &layout.bands()[section.bands.clone()] {
         for chunk in 0..band.across {
             let length = band.block(chunk).len();

@@ -12,6 +12,10 @@ use std::arch::x86_64::{
     _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_storeu_si512,
 };
 
+use crate::kernel::Plain;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::{Avx2, Avx512};
+
 const MAGNITUDE: u32 = 0x7fff_ffff;
 /// Most elements that a vector holds; buffers have room for one vector more than they need.
 const VECTOR: usize = 16;
@@ -55,9 +59,6 @@ pub(crate) trait Compact: Copy {
 }
 
 /// Element by element, without branches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Plain;
-
 impl Compact for Plain {
     #[inline(always)]
     fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
@@ -76,17 +77,6 @@ fn rest(chunk: &[f32], start: usize, least: u32, candidates: &mut Candidates) {
 }
 
 /// Eight elements are compared at once; set bits of the mask are walked.
-#[cfg(target_arch = "x86_64")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Avx2(());
-
-#[cfg(target_arch = "x86_64")]
-impl Avx2 {
-    pub(crate) fn detect() -> Option<Avx2> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")).then_some(Avx2(()))
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx2 {
     #[inline(always)]
@@ -122,18 +112,6 @@ unsafe fn reach_avx2(vector: &[f32], least: u32) -> u32 {
 }
 
 /// Sixteen elements at once.
-#[cfg(target_arch = "x86_64")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Avx512(());
-
-#[cfg(target_arch = "x86_64")]
-impl Avx512 {
-    pub(crate) fn detect() -> Option<Avx512> {
-        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-        (has && Avx2::detect().is_some()).then_some(Avx512(()))
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx512 {
     #[inline(always)]

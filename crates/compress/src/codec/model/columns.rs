@@ -1,10 +1,10 @@
 //! What is known of the columns of a matrix.
 
+use crate::codec::ans::{SLOT_BITS, SLOTS};
 use crate::codec::model::cut::Geometry;
-use crate::codec::range::WEIGHTS;
 
-/// Blocks with more columns than this have columns of equal weight.
-const UNEQUAL_MAX: usize = 256;
+/// Numbers of values in a line for which the place of the first one has a table of its own; the last is for more, too.
+pub(crate) const FIRSTS: usize = 4;
 /// Most values of a column that are remembered.
 const SEEN_MAX: u16 = 1 << 12;
 /// Most that a column can lean.
@@ -25,38 +25,47 @@ pub(crate) struct Entry {
 pub(crate) struct Columns {
     geometry: Geometry,
     prior: u32,
+    bands: u32,
     seen: Vec<u16>,
     lean: Vec<i16>,
-    /// Per block the running sums of the weights, one number more than the block has columns.
+    /// Per block and number of values the running sums of the shares, one number more than the block has columns.
     sums: Vec<u16>,
 }
 
 impl Columns {
     pub(crate) fn new(geometry: Geometry, prior: u32) -> Columns {
-        let (seen, lean) = (vec![0; geometry.columns], vec![0; geometry.columns]);
-        let sums = vec![0; geometry.columns + geometry.across];
-        let mut columns = Columns { geometry, prior, seen, lean, sums };
-        columns.weigh();
+        let length = geometry.base(geometry.across);
+        let (seen, lean) = (vec![0; length], vec![0; length]);
+        let sums = vec![0; FIRSTS * (length + geometry.across)];
+        let mut columns = Columns { geometry, prior, bands: 0, seen, lean, sums };
+        columns.settle();
         columns
     }
 
-    /// Running sums of the weights of the `length` columns of block `block`, which begin at `base`.
-    pub(crate) fn sums(&self, block: usize, base: usize, length: usize) -> &[u16] {
-        &self.sums[base + block..base + block + length + 1]
+    /// For `left` values still to come, the running sums of the shares of the place of the first of them.
+    #[inline]
+    pub(crate) fn sums(&self, block: usize, base: usize, length: usize, left: usize) -> &[u16] {
+        let start = FIRSTS * (base + block) + (left.min(FIRSTS) - 1) * (length + 1);
+        &self.sums[start..=start + length]
     }
 
     /// By how much values in a column agree with the signs of their lines.
+    #[inline]
     pub(crate) fn lean(&self, column: usize) -> i32 {
         i32::from(self.lean[column])
     }
 
-    /// Learns where the values of a band were.
+    /// Learns where the values of a band were. Shares change after every band at first, ever more rarely later.
     pub(crate) fn count(&mut self, entries: &[Entry]) {
         for entry in entries {
             let seen = &mut self.seen[entry.column as usize];
             *seen = (*seen + 1).min(SEEN_MAX);
         }
-        self.weigh();
+        self.bands += 1;
+        let period = 1 << self.bands.ilog2().saturating_sub(2);
+        if self.bands.is_multiple_of(period) {
+            self.settle();
+        }
     }
 
     /// Learns the signs of the values of a band, given the leanings of its lines. A line that does not lean counts as
@@ -78,38 +87,36 @@ impl Columns {
         entries.iter().for_each(|entry| self.lean[entry.column as usize] = 0);
     }
 
-    /// Every column of a block weighs 1 and its part of what is left of [`WEIGHTS`], rounded down, in proportion to
-    /// `prior + 2 * seen`; the last one takes the rest.
-    fn weigh(&mut self) {
-        let (mut column, mut place) = (0, 0);
+    fn settle(&mut self) {
+        let mut place = 0;
         for block in 0..self.geometry.across {
-            let end = self.geometry.block_end(block);
-            let seen = &self.seen[column..end];
-            let sums = &mut self.sums[place..=place + seen.len()];
-            if seen.len() > UNEQUAL_MAX {
-                level(sums);
-            } else {
-                weigh(seen, self.prior, sums);
-            }
-            place += seen.len() + 1;
-            column = end;
+            let seen = &self.seen[self.geometry.base(block)..self.geometry.base(block + 1)];
+            let end = place + FIRSTS * (seen.len() + 1);
+            share(seen, self.prior, &mut self.sums[place..end]);
+            place = end;
         }
     }
 }
 
-fn weigh(seen: &[u16], prior: u32, sums: &mut [u16]) {
-    let parts = |&seen: &u16| prior + 2 * u32::from(seen);
-    let total = seen.iter().map(parts).sum::<u32>();
-    // In units of 2^-16, so that columns need no division of their own.
-    let unit = ((u32::from(WEIGHTS) - seen.len() as u32) << 16) / total;
-    let mut sum = 0;
-    for (slot, seen) in sums.iter_mut().zip(seen) {
-        *slot = sum;
-        sum += 1 + ((u64::from(parts(seen)) * u64::from(unit)) >> 16) as u16;
+/// The shares of one block. A column weighs `prior + 2 * seen`; `tail`, in 2^-15, is the weight from a column on. Of `n`
+/// values the first one is in that column or after it with the probability `tail^n`. Every column has one slot in any
+/// case.
+fn share(seen: &[u16], prior: u32, sums: &mut [u16]) {
+    let length = seen.len();
+    let weight = |&seen: &u16| prior + 2 * u32::from(seen);
+    let total = seen.iter().map(weight).sum::<u32>();
+    let unit = (u64::from(SLOTS) << 32) / u64::from(total);
+    let free = u32::from(SLOTS) - length as u32;
+    let mut before = 0;
+    for column in 0..length {
+        let tail = u32::from(SLOTS) - ((u64::from(before) * unit) >> 32) as u32;
+        let mut power = u32::from(SLOTS);
+        for first in 0..FIRSTS {
+            power = (power * tail) >> SLOT_BITS;
+            let sum = column as u32 + ((free * (u32::from(SLOTS) - power)) >> SLOT_BITS);
+            sums[first * (length + 1) + column] = sum as u16;
+        }
+        before += weight(&seen[column]);
     }
-    sums[seen.len()] = WEIGHTS;
-}
-
-fn level(sums: &mut [u16]) {
-    sums.iter_mut().zip(0..).for_each(|(slot, sum)| *slot = sum);
+    (0..FIRSTS).for_each(|first| sums[first * (length + 1) + length] = SLOTS);
 }

@@ -1,39 +1,60 @@
 //! Chunks as lines of columns.
 
-use std::ops::Range;
-
 use crate::layout::{Block, Layout, Section, part};
 
-/// How the chunks of a section are cut into lines: a line is a row of the chunk, or several rows if they are short.
+/// How the chunks of a section are cut into lines.
+///
+/// A line is a row of the chunk; or several rows, if they are shorter than half the layout's edge; or, if they are longer
+/// than twice the edge, a run of as many elements as the edge is long, whatever the rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Geometry {
     /// Blocks side by side.
     pub(crate) across: usize,
-    /// Columns of all blocks, each once for every row of a line.
-    pub(crate) columns: usize,
     /// Most lines of a chunk.
     pub(crate) lines: usize,
-    rows_per_line: usize,
+    kind: Kind,
+    matrix_columns: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Rows(usize),
+    Run(usize),
 }
 
 impl Geometry {
     pub(crate) fn new(layout: &Layout, section: &Section) -> Geometry {
         let bands = &layout.bands()[section.bands.clone()];
-        let (across, columns) = (bands[0].across, bands[0].columns);
-        let rows_per_line = (layout.edge() / 2).div_ceil(columns / across).max(1);
-        let rows = bands.iter().map(|band| band.rows).max().unwrap_or(1);
-        Geometry { across, rows_per_line, columns: columns * rows_per_line, lines: rows.div_ceil(rows_per_line) }
+        let (edge, across, matrix_columns) = (layout.edge(), bands[0].across, bands[0].columns);
+        let narrowest = matrix_columns / across;
+        let kind =
+            if narrowest > 2 * edge { Kind::Run(edge) } else { Kind::Rows((edge / 2).div_ceil(narrowest).max(1)) };
+        let geometry = Geometry { across, lines: 0, kind, matrix_columns };
+        let cuts = bands.iter().flat_map(|band| [0, across - 1].map(|index| geometry.cut(index, &band.block(index))));
+        Geometry { lines: cuts.map(|cut| cut.lines()).max().unwrap_or(0), ..geometry }
     }
 
-    /// Where the columns of a block end among those of all blocks.
-    pub(crate) fn block_end(&self, block: usize) -> usize {
-        part(self.columns / self.rows_per_line, self.across, block).end * self.rows_per_line
+    /// Whether a line is in the same rows of the matrix in all chunks of a band.
+    pub(crate) fn has_rows(&self) -> bool {
+        matches!(self.kind, Kind::Rows(_))
     }
 
-    /// The cut of one chunk.
-    pub(crate) fn cut(&self, block: &Block) -> Cut {
-        let length = block.width * self.rows_per_line;
-        Cut { base: block.start * self.rows_per_line, length, elements: block.len() }
+    /// Where the columns of a block begin among those of all blocks; for the number of blocks, where they end.
+    pub(crate) fn base(&self, block: usize) -> usize {
+        match self.kind {
+            Kind::Rows(rows) if block == self.across => self.matrix_columns * rows,
+            Kind::Rows(rows) => part(self.matrix_columns, self.across, block).start * rows,
+            Kind::Run(length) => block * length,
+        }
+    }
+
+    /// The cut of chunk `index` of a band.
+    pub(crate) fn cut(&self, index: usize, block: &Block) -> Cut {
+        let length = match self.kind {
+            Kind::Rows(rows) => block.width * rows,
+            Kind::Run(length) => length,
+        };
+        Cut { base: self.base(index), length, elements: block.len() }
     }
 }
 
@@ -42,9 +63,10 @@ impl Geometry {
 pub(crate) struct Cut {
     /// Where its columns begin among those of all blocks.
     pub(crate) base: usize,
-    /// Elements of a line.
+    /// Elements of a line; the last may be shorter.
     pub(crate) length: usize,
-    elements: usize,
+    /// Elements of all lines.
+    pub(crate) elements: usize,
 }
 
 impl Cut {
@@ -53,8 +75,8 @@ impl Cut {
         self.elements.div_ceil(self.length)
     }
 
-    /// Elements of one line; the last may be shorter.
-    pub(crate) fn range(&self, line: usize) -> Range<usize> {
-        line * self.length..((line + 1) * self.length).min(self.elements)
+    /// Elements of one line.
+    pub(crate) fn length_of(&self, line: usize) -> usize {
+        self.length.min(self.elements - line * self.length)
     }
 }

@@ -36,7 +36,7 @@ impl Priors {
     /// By the method of moments: counts with mean `m` and variance `m + m^2 / k` ask for the prior `k`.
     pub(crate) fn measure(geometry: &Geometry, layout: &Layout, section: &Section, parts: &[Part]) -> Priors {
         let bands = &layout.bands()[section.bands.clone()];
-        let mut columns = vec![0_u32; geometry.columns];
+        let mut columns = vec![0_u32; geometry.base(geometry.across)];
         let mut lines = vec![0_u32; geometry.lines];
         let (mut of_lines, mut of_columns) = (Moments::default(), Moments::default());
         for (band, part) in bands.iter().zip(parts) {
@@ -44,7 +44,7 @@ impl Priors {
             let mut indices = &part.indices[..];
             for (chunk, &count) in part.counts.iter().enumerate() {
                 let (mine, rest) = indices.split_at(usize::from(count));
-                tally(mine, &geometry.cut(&band.block(chunk)), &mut lines, &mut columns);
+                tally(mine, &geometry.cut(chunk, &band.block(chunk)), &mut lines, &mut columns);
                 indices = rest;
             }
             of_lines.add(&lines);
