@@ -32,6 +32,6 @@ async fn run(flags: Flags, stop: Stop) -> Result<(), Failure> {
     tokio::select! {
         biased;
         () = stop.stopped() => Ok(()),
-        ended = node.run(|trainer| trainer, &mut tell) => Ok(ended?),
+        ended = node.run(|trainer, network| (trainer, network), &mut tell) => Ok(ended?),
     }
 }

@@ -1,8 +1,8 @@
 //! `pactum miner` and `pactum validator`: one node of a network.
 
 use pactum_cli::{Failure, Stop, output};
-use pactum_node::{Event, Flags, Runner, Trainer};
-use pactum_round::{Learner, Role};
+use pactum_node::{Event, Flags, Network, Runner, Trainer};
+use pactum_round::{Exchange, Learner, Role};
 
 /// Trains, and submits what it learned, until it is stopped.
 #[derive(Debug, clap::Args)]
@@ -21,18 +21,18 @@ pub(crate) struct ValidatorArgs {
 }
 
 pub(crate) async fn mine(args: MinerArgs, stop: Stop) -> Result<(), Failure> {
-    run(&args.node, Role::Miner, |trainer| trainer, stop).await
+    run(&args.node, Role::Miner, |trainer, network| (trainer, network), stop).await
 }
 
 pub(crate) async fn validate(args: ValidatorArgs, stop: Stop) -> Result<(), Failure> {
-    run(&args.node, Role::Validator, |trainer| trainer, stop).await
+    run(&args.node, Role::Validator, |trainer, network| (trainer, network), stop).await
 }
 
-/// Runs a node whose learner is what `wrap` makes of the real one.
-pub(crate) async fn run<L: Learner>(
+/// Runs a node whose learner and network are what `wrap` makes of the real ones.
+pub(crate) async fn run<L: Learner, E: Exchange>(
     flags: &Flags,
     role: Role,
-    wrap: impl FnOnce(Trainer) -> L,
+    wrap: impl FnOnce(Trainer, Network) -> (L, E),
     stop: Stop,
 ) -> Result<(), Failure> {
     let config = flags.config(role)?;

@@ -59,6 +59,14 @@ impl Net {
         output
     }
 
+    /// What a node told of its windows.
+    fn windows_of(&self, name: &str) -> Vec<Value> {
+        let events = fs::read_to_string(self.path("net/events.ndjson")).unwrap();
+        let lines = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let events = lines.filter(|line| line["node"] == name).map(|line| line["event"].clone());
+        events.filter(|event| event["event"] == "window").collect()
+    }
+
     fn report(&self) -> Value {
         serde_json::from_slice(&fs::read(self.path("report.json")).unwrap()).unwrap()
     }
@@ -132,7 +140,24 @@ fn whoever_is_killed_comes_back_and_agrees() {
     }
     let report = net.report();
     assert_agreed(&report, 5);
+    assert_remembers(&net.windows_of("miner-1"));
     assert_nobody_left(&net.path("net"));
+}
+
+/// The optimizer's moments and the error feedback of a killed miner are those of the window it stood at.
+fn assert_remembers(windows: &[Value]) {
+    let at = windows.iter().position(|event| event["outcome"] == "recovered").unwrap();
+    let (recovered, last) = (&windows[at], &windows[at - 1]);
+    let steps = |event: &Value| event["memory"]["inner_steps"].as_u64().unwrap();
+    assert!(recovered["memory"]["feedback_norm"].as_f64().unwrap() > 0.0, "{recovered}");
+    if recovered["window"] == last["window"] {
+        assert_eq!(recovered["memory"], last["memory"]);
+    } else {
+        // It was killed between a commit and telling of it.
+        assert!(steps(recovered) > steps(last), "{last} {recovered}");
+    }
+    let after = windows.last().unwrap();
+    assert!(steps(after) > steps(recovered), "{recovered} {after}");
 }
 
 #[test]
@@ -145,6 +170,12 @@ fn a_late_miner_joins_from_a_checkpoint_and_contributes() {
     let late = nodes.iter().find(|node| node["name"] == "miner-late").unwrap();
     // It did not live through the first windows, and did not have to replay them.
     assert!(late["windows_applied"].as_u64().unwrap() < 22, "{late}");
+    let windows = net.windows_of("miner-late");
+    let joined = windows.iter().find(|event| event["outcome"] == "joined").unwrap();
+    let lived = net.windows_of("validator-1").into_iter().find(|event| event["window"] == joined["window"]).unwrap();
+    assert_eq!(joined["state"], lived["state"]);
+    let first = &windows[windows.iter().position(|event| event == joined).unwrap() + 1];
+    assert_eq!(first["window"].as_u64(), joined["window"].as_u64().map(|window| window + 1), "{first}");
     let uid = late["uid"].as_u64().unwrap();
     let accepted = |one: &&Value| one["uid"] == uid && one["status"] == "accepted";
     assert!(report["submissions"].as_array().unwrap().iter().any(|one| accepted(&one)), "{report:#}");
@@ -168,6 +199,23 @@ fn a_malformed_payload_costs_its_sender_alone_the_window() {
         assert!(reason.contains("malformed") || reason.contains("too large"), "{one}");
     }
     assert!(good.iter().all(|one| one["status"] == "accepted"), "{report:#}");
+}
+
+#[test]
+fn a_header_that_does_not_hold_costs_its_sender_alone_the_window() {
+    let net = Net::new();
+    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "8", "--cheaters", "forged"]));
+    let report = net.report();
+    assert_agreed(&report, 4);
+    let nodes = report["nodes"].as_array().unwrap();
+    let cheat = nodes.iter().find(|node| node["cheat"] == "forged").unwrap()["uid"].as_u64().unwrap();
+    let submissions = report["submissions"].as_array().unwrap();
+    let (forged, good): (Vec<_>, Vec<_>) = submissions.iter().partition(|one| one["uid"] == cheat);
+    assert!(good.iter().all(|one| one["status"] == "accepted"), "{report:#}");
+    for why in ["signature is false", "header is of another window", "nobody served the payload"] {
+        let told = |one: &&&Value| one["status"] == "refused" && one["reason"].as_str().unwrap().contains(why);
+        assert!(forged.iter().any(|one| told(&one)), "{why}: {forged:#?}");
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@ use pactum_protocol::{Digest, Hotkey, Uid, Window};
 use pactum_round::{Outcome, Receipt, SubmissionReport, WindowReport};
 use serde::{Deserialize, Serialize};
 
+use crate::trainer::{Memory, Reading};
+
 /// Something that happened on a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -81,7 +83,8 @@ pub struct Started {
 pub struct WindowEvent {
     /// The window.
     pub window: u64,
-    /// `applied`, `empty`, `void` or `incomplete`; `recovered` for the window that a node which starts again stood at.
+    /// `applied`, `empty`, `void` or `incomplete`; `recovered` for the window that a node which starts again stood at;
+    /// `joined` for the window whose parameters a node took over as a checkpoint.
     pub outcome: String,
     /// How many contributions were applied.
     pub peers: usize,
@@ -95,6 +98,9 @@ pub struct WindowEvent {
     pub samples: u32,
     /// Seconds spent on them.
     pub train_seconds: f64,
+    /// What the node carries into the next window besides the parameters.
+    #[serde(default)]
+    pub memory: Memory,
     /// The mean loss of the inner steps, in nats per token.
     pub inner_loss: Option<f32>,
     /// The length of the node's own payload.
@@ -129,9 +135,9 @@ pub struct SubmissionEvent {
 }
 
 impl WindowEvent {
-    /// The report as an event; `train_seconds` is what the round, which knows no seconds, leaves out.
+    /// The report as an event, with the reading of what the round does not know.
     #[must_use]
-    pub fn new(report: &WindowReport, train_seconds: f64) -> Self {
+    pub fn new(report: &WindowReport, reading: &Reading) -> Self {
         let inner = report.inner.unwrap_or_default();
         let (outcome, peers) = match &report.outcome {
             Outcome::Applied { peers } => ("applied", *peers),
@@ -147,7 +153,8 @@ impl WindowEvent {
             state: Some(report.state),
             steps: inner.steps,
             samples: inner.samples,
-            train_seconds,
+            train_seconds: reading.train_seconds,
+            memory: reading.memory,
             inner_loss: report.inner.map(|inner| inner.loss),
             payload_bytes: report.payload_bytes,
             included: report.included,

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use pactum_protocol::{Digest, Hotkey, Neuron, Proposal, SignedHeader, Window};
-use pactum_round::{Exchange, Submission};
+use pactum_round::{Exchange, Stray, Submission};
 use pactum_transport::{BlobStore, Endpoint, PeerAddress};
 use tracing::{debug, warn};
 
 use crate::inbox::{HEADER, Inbox, PROPOSAL};
 
-/// The endpoint, the inbox and the blobs of one node.
-pub(crate) struct Network {
+/// One node's door to its peers: its endpoint, its inbox and its blobs.
+pub struct Network {
     pub(crate) endpoint: Endpoint,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) blobs: Arc<BlobStore>,
@@ -52,6 +52,10 @@ impl Exchange for Network {
 
     fn submissions(&self, window: Window) -> Vec<Submission> {
         self.inbox.submissions(window)
+    }
+
+    fn strays(&self) -> Vec<Stray> {
+        self.inbox.strays()
     }
 
     async fn propose(&self, proposal: &Proposal, to: &[Neuron]) {

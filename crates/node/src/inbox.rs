@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pactum_protocol::{BlockNumber, Digest, Hotkey, Limits, Metagraph, Proposal, Schedule, SignedHeader, Window};
-use pactum_round::Submission;
+use pactum_protocol::{
+    BlockNumber, Digest, Hotkey, Ineligible, Limits, Metagraph, Proposal, Schedule, SignedHeader, Window,
+};
+use pactum_round::{Stray, Submission};
 use pactum_transport::{Blob, BlobStore, Refusal, Service};
 
 #[cfg(test)]
@@ -40,6 +42,8 @@ pub(crate) struct Inbox {
 struct Mail {
     known: BTreeSet<Hotkey>,
     submissions: BTreeMap<Window, Vec<Submission>>,
+    /// Only those known get as far as this, so there are at most as many as participants.
+    strays: BTreeMap<Hotkey, Ineligible>,
     proposals: BTreeMap<Window, Vec<Proposal>>,
 }
 
@@ -60,11 +64,20 @@ impl Inbox {
 
     /// Tells who takes part; others are not spoken to.
     pub(crate) fn set_known(&self, metagraph: &Metagraph) {
-        self.mail().known = metagraph.neurons.iter().map(|neuron| neuron.hotkey).collect();
+        let mut mail = self.mail();
+        let mail = &mut *mail;
+        mail.known = metagraph.neurons.iter().map(|neuron| neuron.hotkey).collect();
+        mail.strays.retain(|hotkey, _| mail.known.contains(hotkey));
     }
 
     pub(crate) fn submissions(&self, window: Window) -> Vec<Submission> {
         self.mail().submissions.get(&window).cloned().unwrap_or_default()
+    }
+
+    /// Who sent what was not taken as a header, and the first reason, since this was last asked.
+    pub(crate) fn strays(&self) -> Vec<Stray> {
+        let strays = std::mem::take(&mut self.mail().strays);
+        strays.into_iter().map(|(hotkey, why)| Stray { hotkey, why }).collect()
     }
 
     pub(crate) fn proposals(&self, window: Window) -> Vec<Proposal> {
@@ -72,6 +85,18 @@ impl Inbox {
     }
 
     fn take_header(&self, from: &Hotkey, bytes: &[u8]) -> Result<(), Refusal> {
+        let taken = self.keep_header(from, bytes);
+        let why = match taken {
+            Err(refusal::MALFORMED) => Ineligible::Unreadable,
+            Err(refusal::NOT_YOURS) => Ineligible::WrongHotkey,
+            Err(refusal::OTHER_WINDOW) => Ineligible::WrongWindow,
+            _ => return taken,
+        };
+        self.mail().strays.entry(*from).or_insert(why);
+        taken
+    }
+
+    fn keep_header(&self, from: &Hotkey, bytes: &[u8]) -> Result<(), Refusal> {
         let header = SignedHeader::decode(bytes, &self.limits).map_err(|_| refusal::MALFORMED)?;
         let window = header.header.window;
         self.require(header.hotkey == *from, window)?;
@@ -106,8 +131,8 @@ impl Inbox {
         if !own {
             return Err(refusal::NOT_YOURS);
         }
-        // One window of slack: a peer may have heard of the newest block earlier, or a little later.
-        let near = self.window().is_some_and(|Window(now)| (now.saturating_sub(1)..=now + 1).contains(&window.0));
+        // A peer may have heard earlier that the next window began; what is of the last one comes too late in any case.
+        let near = self.window().is_some_and(|Window(now)| (now..=now + 1).contains(&window.0));
         if near { Ok(()) } else { Err(refusal::OTHER_WINDOW) }
     }
 

@@ -16,9 +16,10 @@ mod flags;
 
 pub use config::{Config, ConfigError};
 pub use event::{Event, Started, SubmissionEvent, WindowEvent};
+pub use exchange::Network;
 #[cfg(feature = "clap")]
 pub use flags::Flags;
 pub use journal::{DiskJournal, JournalError, Recovered};
 pub use pactum_round::Role;
 pub use runner::{NodeError, Runner};
-pub use trainer::{Stopwatch, Trainer, TrainerError, latest_parameters, learner_config, model_config};
+pub use trainer::{Memory, Meter, Reading, Trainer, TrainerError, latest_parameters, learner_config, model_config};

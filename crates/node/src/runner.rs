@@ -9,7 +9,7 @@ use std::time::Duration;
 use pactum_chain::{Call, Chain as _, ChainError, Sr25519, Wallet, WalletError};
 use pactum_data::{Dataset, OpenError};
 use pactum_protocol::{Digest, Hparams, Limits, Metagraph, Neuron, Schedule, Sign, Uid, Window, WireError, run_digest};
-use pactum_round::{Doors, Identity, Learner, Node, Ports, Role, RoundError, Rules, Standing};
+use pactum_round::{Doors, Exchange, Identity, Learner, Node, Ports, Role, RoundError, Rules, Standing};
 use pactum_scoring::ScoreBook;
 use pactum_subtensor::{Client, ConnectError, Link};
 use pactum_transport::{BindError, BlobStore, Endpoint, EndpointConfig, StoreError, TransportLimits};
@@ -22,7 +22,7 @@ use crate::exchange::Network;
 use crate::inbox::Inbox;
 use crate::journal::{DiskJournal, JournalError, write_durably};
 use crate::public::{LocalClock, Public};
-use crate::trainer::{Stopwatch, Trainer, TrainerError};
+use crate::trainer::{Meter, Trainer, TrainerError};
 
 /// The shortest and the longest time a peer is given to answer.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(10));
@@ -106,11 +106,11 @@ pub struct Runner {
 }
 
 /// The ports of a node that runs.
-struct Live<L>(std::marker::PhantomData<L>);
+struct Live<L, E>(std::marker::PhantomData<(L, E)>);
 
-impl<L: Learner> Ports for Live<L> {
+impl<L: Learner, E: Exchange> Ports for Live<L, E> {
     type Chain = Public;
-    type Exchange = Network;
+    type Exchange = E;
     type Learner = L;
     type Journal = DiskJournal;
     type Clock = LocalClock;
@@ -130,13 +130,13 @@ impl Runner {
     }
 
     /// Runs the node: finds the chain, recovers what was committed, registers, catches up, and takes part in one
-    /// window after the other. What happens is told to `tell`. `wrap` may put another learner around the real one.
+    /// window after the other. What happens is told to `tell`. `wrap` may put others around the learner and the network.
     ///
     /// # Errors
     /// [`NodeError`] says what to do about it. Peers cause none, and a chain that is away is waited for.
-    pub async fn run<L: Learner>(
+    pub async fn run<L: Learner, E: Exchange>(
         self,
-        wrap: impl FnOnce(Trainer) -> L,
+        wrap: impl FnOnce(Trainer, Network) -> (L, E),
         tell: &mut dyn FnMut(&Event),
     ) -> Result<(), NodeError> {
         let _lock = self.lock()?;
@@ -146,7 +146,7 @@ impl Runner {
         let run = read_run(&client).await?;
         self.claim(&run)?;
         let (mut trainer, journal, standing) = self.recover(&run)?;
-        let stopwatch = trainer.stopwatch();
+        let meter = trainer.meter();
         let parameters = trainer.parameters();
         let limits = Limits::new(trainer.payload_bytes_max(), run.hparams.scoring.max_entries);
         let network = self.network(&run, limits, &wallet)?;
@@ -169,11 +169,12 @@ impl Runner {
             inbox: Arc::clone(&network.inbox),
         };
         let _told = Background(tokio::spawn(public.clone().keep_told()));
-        let doors: Doors<Live<L>> =
-            Doors { chain: public, exchange: network, learner: wrap(trainer), journal, clock: LocalClock::default() };
+        let (learner, exchange) = wrap(trainer, network);
+        let doors: Doors<Live<L, E>> =
+            Doors { chain: public, exchange, learner, journal, clock: LocalClock::default() };
         let identity = Identity { signer: wallet, verifier: Arc::new(Sr25519), role: self.role };
         let node = Node::new(doors, Rules::new(run.digest, run.hparams, limits), identity, standing);
-        watch_over(node, &client, &stopwatch, tell).await
+        watch_over(node, &client, &meter, tell).await
     }
 
     /// Keeps a second process out of the folder for as long as the file is open.
@@ -246,6 +247,7 @@ impl Runner {
             outcome: "recovered".to_owned(),
             replayed: true,
             state: Some(trainer.state_digest()),
+            memory: trainer.meter().read().memory,
             heldout_loss,
             ..WindowEvent::default()
         }))))
@@ -308,19 +310,29 @@ async fn read_run(client: &Client) -> Result<Run, NodeError> {
 }
 
 /// One window after the other.
-async fn watch_over<L: Learner>(
-    mut node: Node<Live<L>>,
+async fn watch_over<L: Learner, E: Exchange>(
+    mut node: Node<Live<L, E>>,
     client: &Client,
-    stopwatch: &Stopwatch,
+    meter: &Meter,
     tell: &mut dyn FnMut(&Event),
 ) -> Result<(), NodeError> {
     let mut connection = client.link();
-    attend(node.join(), &mut connection, tell).await?;
+    let stood = node.standing().next;
+    let stands = attend(node.join(), &mut connection, tell).await?;
+    if let Some(window) = stands.0.checked_sub(1).filter(|_| stands > stood) {
+        tell(&told_of(window, "joined", node.learner().state_digest()));
+    }
     loop {
         if let Some(report) = attend(node.advance(), &mut connection, tell).await? {
-            tell(&Event::Window(Box::new(WindowEvent::new(&report, stopwatch.take_seconds()))));
+            tell(&Event::Window(Box::new(WindowEvent::new(&report, &meter.read()))));
         }
     }
+}
+
+/// A window that was not lived through but found, with the parameters after it.
+fn told_of(window: u64, outcome: &str, state: Digest) -> Event {
+    let (outcome, state) = (outcome.to_owned(), Some(state));
+    Event::Window(Box::new(WindowEvent { window, outcome, state, replayed: true, ..WindowEvent::default() }))
 }
 
 /// Does `work`, and says when the chain goes and comes back meanwhile.

@@ -1,8 +1,7 @@
 //! The learner and its data as the round sees them.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pactum_data::{Assignment, AssignmentError, Dataset, SampleError, draw_samples};
@@ -12,6 +11,7 @@ use pactum_learner::{
 };
 use pactum_protocol::{Digest, Hparams, Malformation, ModelShape, Window};
 use pactum_round::{BoxError, Entry, Evidence, InnerReport, JudgeJob, Learner, Own, Role, TrainJob};
+use serde::{Deserialize, Serialize};
 
 use crate::journal::{DiskJournal, JournalError};
 
@@ -50,20 +50,40 @@ pub enum TrainerError {
     Nothing,
 }
 
-/// Seconds spent training, told across the wall between the round and the world.
+/// What the learner alone knows, told across the wall between the round and the world.
 #[derive(Clone, Debug, Default)]
-pub struct Stopwatch(Arc<AtomicU64>);
+pub struct Meter(Arc<Mutex<Reading>>);
 
-impl Stopwatch {
-    /// The seconds since they were last taken.
+/// What a [`Meter`] shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Seconds spent training since the last reading.
+    pub train_seconds: f64,
+    /// What the node carries from window to window.
+    pub memory: Memory,
+}
+
+/// What a miner carries from window to window besides the parameters, in two numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Inner steps that the optimizer's moments come from.
+    pub inner_steps: u64,
+    /// The L2 norm of the error feedback.
+    pub feedback_norm: f64,
+}
+
+impl Meter {
+    /// What there is to know; the seconds begin anew.
     #[must_use]
-    pub fn take_seconds(&self) -> f64 {
-        self.0.swap(0, Ordering::Relaxed) as f64 / 1e6
+    pub fn read(&self) -> Reading {
+        let mut reading = self.reading();
+        let now = *reading;
+        reading.train_seconds = 0.0;
+        now
     }
 
-    fn add(&self, since: Instant) {
-        let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.0.fetch_add(micros, Ordering::Relaxed);
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +100,7 @@ pub struct Trainer {
     /// Sequences in each of the two sets that a contribution is judged on.
     sequences: usize,
     keep_going: Arc<dyn Fn() -> bool + Send + Sync>,
-    stopwatch: Stopwatch,
+    meter: Meter,
     role: Role,
 }
 
@@ -106,17 +126,17 @@ impl Trainer {
             usual_norm: None,
             sequences: usize::try_from(hparams.scoring.sequences).unwrap_or(usize::MAX),
             core: Core::new(config, hparams.seed)?,
-            stopwatch: Stopwatch::default(),
+            meter: Meter::default(),
             dataset,
             keep_going,
             role,
         })
     }
 
-    /// How long this learner has been training.
+    /// Where to read what this learner does.
     #[must_use]
-    pub fn stopwatch(&self) -> Stopwatch {
-        self.stopwatch.clone()
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     /// What learns.
@@ -156,7 +176,14 @@ impl Trainer {
             return Err(TrainerError::Mismatch(window));
         }
         self.core = core;
+        self.measure_memory();
         Ok(())
+    }
+
+    fn measure_memory(&self) {
+        let squares = self.core.feedback().iter().map(|value| f64::from(*value) * f64::from(*value));
+        let memory = Memory { inner_steps: self.core.optimizer_steps(), feedback_norm: squares.sum::<f64>().sqrt() };
+        self.meter.reading().memory = memory;
     }
 
     fn batch(&self, samples: &[u64]) -> Result<Vec<u32>, SampleError> {
@@ -196,7 +223,7 @@ impl Learner for Trainer {
         };
         let wanted = &self.keep_going;
         let made = self.core.inner_steps(&mut batches, steps, &mut || wanted() && keep_going())?;
-        self.stopwatch.add(began);
+        self.meter.reading().train_seconds += began.elapsed().as_secs_f64();
         if let Some(error) = failed {
             return Err(error.into());
         }
@@ -238,6 +265,7 @@ impl Learner for Trainer {
         let mut norms: Vec<f64> = updates.iter().map(|(_, update)| norm(update)).collect();
         norms.sort_by(f64::total_cmp);
         self.usual_norm = norms.get(norms.len().saturating_sub(1) / 2).copied().or(self.usual_norm);
+        self.measure_memory();
         Ok(skipped)
     }
 

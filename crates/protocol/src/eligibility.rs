@@ -35,6 +35,9 @@ pub enum Ineligible {
     /// The header is of another window.
     #[error("header is of another window")]
     WrongWindow,
+    /// The bytes sent as a header are none.
+    #[error("header cannot be read")]
+    Unreadable,
     /// The sender builds on another manifest.
     #[error("sender builds on another manifest")]
     WrongPrevious,

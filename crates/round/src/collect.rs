@@ -10,7 +10,7 @@ use pactum_protocol::{
 use pactum_scoring::{Overlap, Penalty, judge_overlaps};
 
 use crate::node::{Node, Opening};
-use crate::ports::{Clock, Exchange, Learner, Ports, Submission};
+use crate::ports::{Clock, Exchange, Learner, Ports, Stray, Submission};
 
 /// A submission that passed every check.
 pub(crate) struct Accepted<U> {
@@ -141,14 +141,21 @@ impl<P: Ports> Node<P> {
         (accepted, refused)
     }
 
-    /// Adds those whose header came after the deadline, so that it is said and counted.
-    pub(crate) fn note_late(&self, plan: &WindowPlan, collected: &mut Collected<UpdateOf<P>>) {
+    /// Adds those whose header came after the deadline or can count in no window, so that it is said and counted.
+    pub(crate) fn note_rest(&self, plan: &WindowPlan, opening: &Opening, collected: &mut Collected<UpdateOf<P>>) {
         let mut heard: BTreeSet<Hotkey> = collected.refused.iter().map(|refused| refused.hotkey).collect();
         heard.extend(collected.accepted.iter().map(|accepted| accepted.header.hotkey));
         for submission in self.doors.exchange.submissions(plan.window) {
             let late = submission.arrived >= plan.submit_by && submission.header.verify(&*self.identity.verifier);
             if late && heard.insert(submission.header.hotkey) {
                 collected.refused.push(Refused::new(&submission.header, Refusal::Ineligible(Ineligible::Late)));
+            }
+        }
+        for Stray { hotkey, why } in self.doors.exchange.strays() {
+            let Some(neuron) = opening.metagraph.by_hotkey(&hotkey) else { continue };
+            if heard.insert(hotkey) {
+                let why = Refusal::Ineligible(why);
+                collected.refused.push(Refused { uid: neuron.uid, hotkey, payload_bytes: 0, why });
             }
         }
     }
@@ -217,7 +224,7 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ineligible(why) => why.fmt(f),
-            Self::Unfetched => f.write_str("its payload could not be fetched in time"),
+            Self::Unfetched => f.write_str("nobody served the payload that it announced in time"),
         }
     }
 }

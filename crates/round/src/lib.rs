@@ -21,6 +21,6 @@ pub use follow::{Step, follow};
 pub use node::{Doors, Identity, Node, Role, RoundError, Rules, Standing};
 pub use ports::{
     BoxError, Chain, Clock, Entry, Evidence, Exchange, Head, InnerReport, Journal, JudgeJob, Learner, Own, Ports,
-    Receipt, Submission, TrainJob,
+    Receipt, Stray, Submission, TrainJob,
 };
 pub use report::{Outcome, SubmissionReport, WindowReport};

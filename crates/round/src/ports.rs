@@ -5,8 +5,8 @@
 #![expect(async_fn_in_trait, reason = "a round is one task on one thread, so its futures need no Send bound")]
 
 use pactum_protocol::{
-    BlockNumber, Digest, Malformation, Metagraph, Neuron, Proposal, Record, SignedHeader, Timestamp, Uid, Window,
-    WindowPlan,
+    BlockNumber, Digest, Hotkey, Ineligible, Malformation, Metagraph, Neuron, Proposal, Record, SignedHeader,
+    Timestamp, Uid, Window, WindowPlan,
 };
 
 /// What a port reports when it cannot go on; the round stops with it.
@@ -77,6 +77,15 @@ pub struct Submission {
     pub arrived: BlockNumber,
 }
 
+/// Something sent as a header that can count in no window. Who sent it is known by the connection it came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Who sent it.
+    pub hotkey: Hotkey,
+    /// Why it cannot count.
+    pub why: Ineligible,
+}
+
 /// The network of peers. Nothing that a peer does is an error here: it is an absence.
 pub trait Exchange {
     /// Keeps `payload`, withheld from everybody, and delivers its header to `validators`. Returns how many took it.
@@ -87,6 +96,9 @@ pub trait Exchange {
 
     /// The headers received for `window`, in order of arrival.
     fn submissions(&self, window: Window) -> Vec<Submission>;
+
+    /// What has come since this was last asked that can count in no window, at most one of each peer.
+    fn strays(&self) -> Vec<Stray>;
 
     /// Sends a proposal to other validators.
     async fn propose(&self, proposal: &Proposal, to: &[Neuron]);

@@ -29,7 +29,7 @@ impl<P: Ports> Node<P> {
         let lines = book.update(plan.window, &evidence, &self.rules.hparams.scoring);
         self.standing.scores = Some(book);
         let mut told: Vec<_> = lines.iter().filter_map(|line| told(line, whole, collected)).collect();
-        told.extend(unheld(&lines, collected));
+        told.extend(unheld(&lines, &collected.refused));
         Ok(told)
     }
 
@@ -68,7 +68,7 @@ impl<P: Ports> Node<P> {
         Ok(Evidence::judged(entry.uid, entry.hotkey, &losses.assigned, &losses.unassigned))
     }
 
-    /// Those who took part before and sent nothing now.
+    /// Those who took part before and sent nothing now that can be held for or against them.
     fn missing(
         &self,
         opening: &Opening,
@@ -77,7 +77,6 @@ impl<P: Ports> Node<P> {
         book: &ScoreBook,
     ) -> Vec<Evidence> {
         let mut heard: BTreeSet<_> = evidence.iter().map(|evidence| evidence.hotkey).collect();
-        heard.extend(collected.refused.iter().map(|refused| refused.hotkey));
         heard.extend(collected.accepted.iter().map(|accepted| accepted.header.hotkey));
         let absent =
             opening.metagraph.neurons.iter().filter(|neuron| !neuron.permit && !heard.contains(&neuron.hotkey));
@@ -113,8 +112,8 @@ fn held_against(refused: &Refused, opening: &Opening) -> Option<Evidence> {
     Some(Evidence::penalised(refused.uid, refused.hotkey, penalty))
 }
 
-/// Refusals that are held against nobody, since anybody can forge them; they are told all the same.
-fn unheld<U>(lines: &[ScoreLine], collected: &Collected<U>) -> Vec<SubmissionReport> {
+/// Refusals of those who have no line in the score book; they are told all the same.
+fn unheld(lines: &[ScoreLine], refused: &[Refused]) -> Vec<SubmissionReport> {
     let held = |refused: &&Refused| !lines.iter().any(|line| line.hotkey == refused.hotkey);
     let told = |refused: &Refused| SubmissionReport {
         uid: refused.uid,
@@ -124,7 +123,12 @@ fn unheld<U>(lines: &[ScoreLine], collected: &Collected<U>) -> Vec<SubmissionRep
         ordinal: 0.0,
         weight: 0.0,
     };
-    collected.refused.iter().filter(held).map(told).collect()
+    refused.iter().filter(held).map(told).collect()
+}
+
+/// The refusals of a window in which nothing was judged.
+pub(crate) fn unscored<U>(collected: &Collected<U>) -> Vec<SubmissionReport> {
+    unheld(&[], &collected.refused)
 }
 
 /// A line of the score book as a line of the report; nothing for those who sent nothing.

@@ -11,6 +11,7 @@ use crate::collect::Collected;
 use crate::node::{Node, Opening, RoundError};
 use crate::ports::{Chain, Clock, Exchange, Learner, Ports, Receipt};
 use crate::report::WindowReport;
+use crate::score::unscored;
 use crate::settle::Decision;
 
 /// For how many windows a validator remembers updates, to find old ones sent again.
@@ -57,10 +58,11 @@ impl<P: Ports> Node<P> {
         report.attested = self.agree(plan, &opening, seed, &collected).await?;
         self.reach(plan.attest_by).await?;
         let decision = self.decide(plan, self.due(&opening, plan.end)).await?;
-        if let Decision::Whole(whole) = &decision {
-            self.note_late(plan, &mut collected);
-            report.submissions = self.score(plan, &opening, &collected, whole)?;
-        }
+        self.note_rest(plan, &opening, &mut collected);
+        report.submissions = match &decision {
+            Decision::Whole(whole) => self.score(plan, &opening, &collected, whole)?,
+            _ => unscored(&collected),
+        };
         self.close(plan, decision, &mut report).await?;
         self.measure(&mut report)?;
         report.weights = self.set_weights(plan, &opening).await?;

@@ -23,6 +23,8 @@ pub enum Cheat {
     Malformed,
     /// Builds on the state of an earlier window.
     Stale,
+    /// Sends the header of the window before once more.
+    Old,
     /// Sends its header after `submit_by`.
     Late,
     /// Sends the opposite of its update.
@@ -35,12 +37,13 @@ pub enum Cheat {
 
 impl Cheat {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Copy,
         Self::Random,
         Self::Lazy,
         Self::Malformed,
         Self::Stale,
+        Self::Old,
         Self::Late,
         Self::Flip,
         Self::Inflate,
@@ -56,6 +59,7 @@ impl Cheat {
             Self::Lazy => "lazy",
             Self::Malformed => "malformed",
             Self::Stale => "stale",
+            Self::Old => "old",
             Self::Late => "late",
             Self::Flip => "flip",
             Self::Inflate => "inflate",
@@ -105,7 +109,7 @@ impl Cheater {
             Cheat::Random => self.scatter(honest),
             Cheat::Flip => scaled(honest, -1.0),
             Cheat::Inflate => scaled(honest, INFLATION),
-            Cheat::Lazy | Cheat::Stale | Cheat::Late | Cheat::Forge => honest.clone(),
+            Cheat::Lazy | Cheat::Stale | Cheat::Old | Cheat::Late | Cheat::Forge => honest.clone(),
         };
         self.sent = Some(update.clone());
         Some(update.encode())

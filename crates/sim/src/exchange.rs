@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use pactum_protocol::{Digest, Header, Neuron, Proposal, SignedHeader, Window};
-use pactum_round::{Exchange, Submission};
+use pactum_round::{Exchange, Stray, Submission};
 
 use crate::agenda::Millis;
 use crate::cheats::Cheat;
@@ -21,7 +21,7 @@ const TIMEOUT: Millis = 500;
 pub(crate) struct SimExchange {
     place: Place,
     /// The header of the window before, for those who send old ones.
-    last: RefCell<Option<Header>>,
+    last: RefCell<Option<SignedHeader>>,
 }
 
 impl SimExchange {
@@ -50,17 +50,18 @@ impl SimExchange {
     /// What becomes of a header on its way out of this node.
     async fn doctor(&self, signed: &SignedHeader) -> SignedHeader {
         let Place { world, .. } = &self.place;
-        let before = self.last.replace(Some(signed.header));
+        let before = self.last.replace(Some(*signed));
         match self.place.profile().cheat {
             Some(Cheat::Late) => {
                 let plan = world.setup.rules.schedule.plan(signed.header.window);
                 self.place.sleep_until(world.setup.time_of(plan.submit_by) + TIMEOUT).await;
             }
             Some(Cheat::Stale) => {
-                let Some(old) = before else { return *signed };
+                let Some(SignedHeader { header: old, .. }) = before else { return *signed };
                 let header = Header { previous: old.previous, probe: old.probe, ..signed.header };
                 return SignedHeader::sign(header, &self.place.profile().key);
             }
+            Some(Cheat::Old) => return before.unwrap_or(*signed),
             Some(Cheat::Forge) => {
                 let mut forged = *signed;
                 forged.signature.0[0] ^= 1;
@@ -130,6 +131,10 @@ impl Exchange for SimExchange {
 
     fn submissions(&self, window: Window) -> Vec<Submission> {
         self.place.world.net.borrow().submissions(self.place.me, window)
+    }
+
+    fn strays(&self) -> Vec<Stray> {
+        self.place.world.net.borrow_mut().strays(self.place.me)
     }
 
     async fn propose(&self, proposal: &Proposal, to: &[Neuron]) {

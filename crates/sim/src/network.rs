@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
-use pactum_protocol::{Digest, Proposal, SignedHeader, Window};
-use pactum_round::Submission;
+use pactum_protocol::{Digest, Hotkey, Ineligible, Proposal, SignedHeader, Window};
+use pactum_round::{Stray, Submission};
 
 use crate::agenda::Millis;
 use crate::random::Random;
@@ -52,6 +52,7 @@ impl Hasher for FirstBytes {
 #[derive(Clone, Default)]
 struct Inbox {
     submissions: BTreeMap<Window, Vec<Submission>>,
+    strays: BTreeMap<Hotkey, Ineligible>,
     proposals: BTreeMap<Window, Vec<Proposal>>,
 }
 
@@ -147,6 +148,11 @@ impl Net {
         self.inboxes[node].submissions.get(&window).cloned().unwrap_or_default()
     }
 
+    pub(crate) fn strays(&mut self, node: usize) -> Vec<Stray> {
+        let strays = std::mem::take(&mut self.inboxes[node].strays);
+        strays.into_iter().map(|(hotkey, why)| Stray { hotkey, why }).collect()
+    }
+
     pub(crate) fn proposals(&self, node: usize, window: Window) -> Vec<Proposal> {
         self.inboxes[node].proposals.get(&window).cloned().unwrap_or_default()
     }
@@ -213,16 +219,30 @@ impl World {
 
     fn header(&self, letter: &Letter, bytes: &[u8]) -> bool {
         self.record(Kind::Header, letter.to, letter.from as u64, &Digest::of(bytes));
-        let Ok(header) = SignedHeader::decode(bytes, &self.setup.rules.limits) else { return false };
-        let arrived = self.setup.block_at(self.now().saturating_sub(self.setup.profiles[letter.to].lag));
         let sender = self.setup.neurons[letter.from].hotkey;
+        let arrived = self.setup.block_at(self.now().saturating_sub(self.setup.profiles[letter.to].lag));
         let here = self.setup.rules.schedule.window_at(arrived).unwrap_or_default();
-        if header.hotkey != sender || !(here.0.saturating_sub(1)..=here.0 + 1).contains(&header.header.window.0) {
-            return false;
-        }
         let mut net = self.net.borrow_mut();
-        net.prune(letter.to, Window(here.0.saturating_sub(1)));
-        net.take_submission(letter.to, Submission { header, arrived })
+        match self.readable(bytes, sender, here) {
+            Ok(header) => {
+                net.prune(letter.to, Window(here.0.saturating_sub(1)));
+                net.take_submission(letter.to, Submission { header, arrived })
+            }
+            Err(why) => {
+                net.inboxes[letter.to].strays.entry(sender).or_insert(why);
+                false
+            }
+        }
+    }
+
+    /// The header of `sender` in `bytes`, if it can count in a window that is open `here` or next.
+    fn readable(&self, bytes: &[u8], sender: Hotkey, here: Window) -> Result<SignedHeader, Ineligible> {
+        let signed = SignedHeader::decode(bytes, &self.setup.rules.limits).map_err(|_| Ineligible::Unreadable)?;
+        if signed.hotkey != sender {
+            return Err(Ineligible::WrongHotkey);
+        }
+        let near = (here.0..=here.0 + 1).contains(&signed.header.window.0);
+        if near { Ok(signed) } else { Err(Ineligible::WrongWindow) }
     }
 
     fn proposal(&self, letter: &Letter, bytes: &[u8]) -> bool {

@@ -45,6 +45,17 @@ fn stale_state_does_not_pay() {
 }
 
 #[test]
+fn headers_of_old_windows_do_not_pay_and_are_told() {
+    let outcomes = with(Cheat::Old);
+    let failures: Vec<String> = outcomes.iter().filter_map(Outcome::failure).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    for outcome in outcomes {
+        let told = outcome.summary.iter().any(|line| line.contains("header is of another window"));
+        assert!(told, "{:?}", outcome.summary);
+    }
+}
+
+#[test]
 fn coming_late_does_not_pay() {
     check(Cheat::Late);
 }

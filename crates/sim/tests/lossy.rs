@@ -46,5 +46,5 @@ fn whoever_comes_late_takes_over_a_checkpoint() {
 fn faults_really_happen() {
     let outcome = run(&Scenario::named("lossy").unwrap().windows(20), 3);
     assert!(outcome.restored >= 5, "{}", outcome.restored);
-    assert!(outcome.summary.iter().any(|line| line.contains("could not be fetched in time")), "{:?}", outcome.summary);
+    assert!(outcome.summary.iter().any(|line| line.contains("nobody served the payload")), "{:?}", outcome.summary);
 }

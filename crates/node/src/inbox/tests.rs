@@ -17,6 +17,7 @@ impl Sign for Unsigned {
 
 const ALICE: Hotkey = Hotkey([1; 32]);
 const MALLORY: Hotkey = Hotkey([2; 32]);
+const CAROL: Hotkey = Hotkey([3; 32]);
 
 fn header(hotkey: Hotkey, window: u64) -> SignedHeader {
     let header = Header {
@@ -57,12 +58,38 @@ fn what_is_not_a_message_of_its_sender_for_about_now_is_refused() {
     check(ALICE, 99, header(ALICE, 4).encode(), Err(refusal::TOPIC));
     check(ALICE, HEADER, b"rubbish".to_vec(), Err(refusal::MALFORMED));
     check(MALLORY, HEADER, header(ALICE, 4).encode(), Err(refusal::NOT_YOURS));
-    check(ALICE, HEADER, header(ALICE, 2).encode(), Err(refusal::OTHER_WINDOW));
+    check(ALICE, HEADER, header(ALICE, 3).encode(), Err(refusal::OTHER_WINDOW));
     check(ALICE, HEADER, header(ALICE, 6).encode(), Err(refusal::OTHER_WINDOW));
     let draft = Draft::new(Digest::ZERO, Window(4), Digest::ZERO, Digest::ZERO);
     let proposal = Proposal::sign(draft.build(1), &[], Uid(0), &Unsigned(ALICE)).encode();
     check(ALICE, PROPOSAL, proposal.clone(), Ok(()));
     check(MALLORY, PROPOSAL, proposal, Err(refusal::NOT_YOURS));
+}
+
+#[test]
+fn who_sent_no_header_that_can_count_is_told_once_with_the_first_reason() {
+    let (_folder, inbox) = inbox();
+    let _ = inbox.message(&ALICE, HEADER, header(ALICE, 3).encode());
+    let _ = inbox.message(&ALICE, HEADER, b"rubbish".to_vec());
+    let _ = inbox.message(&MALLORY, HEADER, b"rubbish".to_vec());
+    let _ = inbox.message(&CAROL, HEADER, header(ALICE, 4).encode());
+    let _ = inbox.message(&CAROL, PROPOSAL, b"rubbish".to_vec());
+    let stray = |hotkey, why| Stray { hotkey, why };
+    let expected = [
+        stray(ALICE, Ineligible::WrongWindow),
+        stray(MALLORY, Ineligible::Unreadable),
+        stray(CAROL, Ineligible::WrongHotkey),
+    ];
+    assert_eq!(inbox.strays(), expected);
+    assert_eq!(inbox.strays(), []);
+}
+
+#[test]
+fn strays_of_those_who_left_are_forgotten() {
+    let (_folder, inbox) = inbox();
+    let _ = inbox.message(&ALICE, HEADER, b"rubbish".to_vec());
+    inbox.set_known(&Metagraph { block: BlockNumber(45), neurons: Vec::new() });
+    assert_eq!(inbox.strays(), []);
 }
 
 #[test]
