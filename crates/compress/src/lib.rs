@@ -28,6 +28,7 @@
 //! does not stay in the feedback for ever.
 
 mod bits;
+mod clip;
 mod codec;
 mod compress;
 mod kernel;
@@ -40,6 +41,7 @@ mod scale;
 mod settings;
 mod update;
 
+pub use clip::clips;
 pub use codec::{CodecError, Limits, decode, read_settings};
 pub use compress::{CompressReport, Compressor};
 pub use kernel::Instructions;

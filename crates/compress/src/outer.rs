@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::clip::{clip, lower_median};
 use crate::layout::{Band, Layout};
 use crate::update::SparseUpdate;
 
@@ -82,14 +83,11 @@ fn accepted<'a>(updates: &[Weighted<'a>], report: &mut OuterReport) -> Vec<(usiz
 fn plan(tensor: usize, peers: &[(usize, Weighted<'_>)], rate: f32, report: &mut OuterReport) -> Option<Vec<f32>> {
     let norm = |peer: &Weighted<'_>| peer.update.norms()[tensor];
     let mut norms = peers.iter().map(|(_, peer)| norm(peer)).collect::<Vec<_>>();
-    norms.sort_by(f64::total_cmp);
-    let median = norms[(norms.len() - 1) / 2];
+    let median = lower_median(&mut norms)?;
     let (mut coefficients, mut bound, mut weights) = (Vec::with_capacity(peers.len()), 0.0, 0.0);
     for (index, peer) in peers {
-        let clips = norm(peer) > median;
-        report.clipped[*index] += usize::from(clips);
-        let clip = if clips { (median / norm(peer)) as f32 } else { 1.0 };
-        coefficients.push(peer.weight * clip);
+        report.clipped[*index] += usize::from(norm(peer) > median);
+        coefficients.push(peer.weight * clip(norm(peer), median));
         let peak = f64::from(peer.update.peaks()[tensor]);
         bound += f64::from(peer.weight).max(1.0) * peak * f64::from(rate).abs().max(1.0);
         weights += f64::from(peer.weight);

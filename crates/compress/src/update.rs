@@ -113,7 +113,16 @@ impl SparseUpdate {
     /// # Panics
     /// If the slice is not as long as the layout.
     pub fn add_to(&self, dense: &mut [f32], scale: f32) {
-        self.each_band_mut(dense, |slot, value| *slot += scale * value);
+        self.each_band_mut(dense, |_, slot, value| *slot += scale * value);
+    }
+
+    /// `dense += scale * update`, with a scale for each tensor.
+    ///
+    /// # Panics
+    /// If a slice has the wrong length.
+    pub fn add_scaled(&self, dense: &mut [f32], scales: &[f32]) {
+        assert_eq!(scales.len(), self.layout.tensors().len(), "there is not one scale for each tensor");
+        self.each_band_mut(dense, |band, slot, value| *slot += scales[band.tensor] * value);
     }
 
     /// `dense -= update`: error feedback once the payload made from it is accepted.
@@ -121,7 +130,7 @@ impl SparseUpdate {
     /// # Panics
     /// If the slice is not as long as the layout.
     pub fn subtract_from(&self, dense: &mut [f32]) {
-        self.each_band_mut(dense, |slot, value| *slot -= value);
+        self.each_band_mut(dense, |_, slot, value| *slot -= value);
     }
 
     /// The values of `dense` at the update's coordinates, in the order of [`SparseUpdate::entries`].
@@ -197,14 +206,14 @@ impl SparseUpdate {
         bands.flat_map(|band| self.band_blocks(band).map(move |(block, i, v)| (band.offset, block, i, v)))
     }
 
-    fn each_band_mut(&self, dense: &mut [f32], change: impl Fn(&mut f32, f32) + Sync) {
+    fn each_band_mut(&self, dense: &mut [f32], change: impl Fn(&Band, &mut f32, f32) + Sync) {
         assert_eq!(dense.len(), self.layout.len(), "the dense vector is not as long as the layout");
         let work = self.layout.bands().par_iter().zip(self.layout.split_mut(dense));
         work.for_each(|(band, slice)| {
             let entries = self.band_blocks(band).flat_map(|(block, indices, values)| {
                 indices.iter().map(move |&index| block.position(usize::from(index))).zip(values)
             });
-            entries.for_each(|(position, &value)| change(&mut slice[position], value));
+            entries.for_each(|(position, &value)| change(band, &mut slice[position], value));
         });
     }
 }

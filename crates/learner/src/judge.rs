@@ -1,5 +1,5 @@
 use crate::Learner;
-use pactum_compress::SparseUpdate;
+use pactum_compress::{SparseUpdate, clips};
 use pactum_model::{Executor, StepError};
 
 /// The loss of one sequence with and without a contribution, in nats per token.
@@ -24,22 +24,31 @@ pub enum JudgeError {
 }
 
 impl Learner {
-    /// Loss of each sequence of `batch` (rows of `context + 1` ids) before and after `theta -= step * update`.
+    /// Loss of each sequence of `batch` (rows of `context + 1` ids) before and after `theta -= step * c * update`, where
+    /// `c` is the factor of each tensor with which `update` stands in the aggregate of `among` ([`clips`]): a large norm
+    /// must not look like a large value.
     ///
     /// The losses before are computed once per batch and window, however many updates are judged on it. The parameters
     /// are changed for the time of the call at the update's coordinates, and put back bit for bit.
     ///
     /// # Errors
-    /// If the update or the batch does not fit the model.
-    pub fn judge(&mut self, update: &SparseUpdate, step: f32, batch: &[u32]) -> Result<Vec<LossPair>, JudgeError> {
-        if *update.layout() != self.layout {
+    /// If an update or the batch does not fit the model.
+    pub fn judge(
+        &mut self,
+        update: &SparseUpdate,
+        among: &[&SparseUpdate],
+        step: f32,
+        batch: &[u32],
+    ) -> Result<Vec<LossPair>, JudgeError> {
+        if among.iter().chain([&update]).any(|update| *update.layout() != self.layout) {
             return Err(JudgeError::OtherModel);
         }
         let before = self.losses(batch)?;
         let tokens = self.tokens(batch)?;
         let theta = &mut self.committed.theta;
         let saved = update.read_from(theta);
-        update.add_to(theta, -step);
+        let scales: Vec<f32> = clips(update, among).into_iter().map(|clip| -step * clip).collect();
+        update.add_scaled(theta, &scales);
         let after = self.engine.forward_losses(theta, &tokens);
         update.write_to(theta, &saved);
         Ok(before.into_iter().zip(after?).map(|(before, after)| LossPair { before, after }).collect())

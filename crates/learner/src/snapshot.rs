@@ -163,7 +163,8 @@ impl Learner {
         bytes
     }
 
-    /// Takes over a [`Learner::checkpoint`] of the beginning of `window`. Optimizer and error feedback begin at zero.
+    /// Takes over a [`Learner::checkpoint`] of the beginning of `window`. Optimizer and error feedback stay as they are: a
+    /// newcomer's are zero, and after an absence what was not sent yet is still worth sending.
     ///
     /// # Errors
     /// If the bytes are not those that `expected` names, or not of this model; then nothing changes.
@@ -175,10 +176,7 @@ impl Learner {
         if blake3::hash(bytes).as_bytes() != expected {
             return Err(AdoptError::Digest);
         }
-        let zero = vec![0.0; self.committed.theta.len()];
-        self.committed.optimizer.restore(&zero, &zero, 0).map_err(|_| AdoptError::Digest)?;
         self.committed.theta = read_floats(bytes);
-        self.committed.feedback = zero;
         self.committed.window = window;
         self.reset_window();
         Ok(())

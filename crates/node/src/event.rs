@@ -197,6 +197,7 @@ fn remarks(report: &WindowReport) -> Vec<String> {
         }
         Outcome::Applied { .. } | Outcome::Empty => {}
     }
+    remarks.extend(report.idle.map(str::to_owned));
     remarks.extend(report.malformed.iter().map(|(uid, why)| format!("the payload of uid {uid} is malformed: {why}")));
     remarks.extend(report.skipped.iter().map(|tensor| format!("tensor {tensor} had no finite update")));
     for (what, receipt) in [("attestation", &report.attested), ("weights", &report.weights)] {

@@ -19,11 +19,15 @@ pub struct Network {
 }
 
 impl Network {
+    fn place_of(&self, neuron: &Neuron) -> PeerAddress {
+        PeerAddress { hotkey: neuron.hotkey, address: self.inbox.address_of(neuron) }
+    }
+
     /// Delivers one message to many at once and returns how many took it.
     async fn deliver(&self, to: &[Neuron], topic: u8, message: &[u8]) -> usize {
         let others = to.iter().filter(|neuron| neuron.hotkey != self.hotkey);
         let sent = join_all(others.map(|neuron| async move {
-            match self.endpoint.send(&address(neuron), topic, message).await {
+            match self.endpoint.send(&self.place_of(neuron), topic, message).await {
                 Ok(()) => true,
                 Err(error) => {
                     debug!(uid = %neuron.uid, %error, "not delivered");
@@ -71,7 +75,7 @@ impl Exchange for Network {
     }
 
     async fn fetch(&self, from: &Neuron, digest: &Digest, bytes_max: u64) -> Option<Vec<u8>> {
-        match self.endpoint.fetch(&address(from), digest, bytes_max).await {
+        match self.endpoint.fetch(&self.place_of(from), digest, bytes_max).await {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 debug!(uid = %from.uid, blob = %digest.short(), %error, "not fetched");
@@ -85,8 +89,4 @@ impl Exchange for Network {
             warn!(%error, "a blob cannot be kept for others");
         }
     }
-}
-
-fn address(neuron: &Neuron) -> PeerAddress {
-    PeerAddress { hotkey: neuron.hotkey, address: neuron.address }
 }

@@ -1,11 +1,12 @@
 //! What strangers sent: kept until the round asks for it, bounded in every direction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pactum_protocol::{
-    BlockNumber, Digest, Hotkey, Ineligible, Limits, Metagraph, Proposal, Schedule, SignedHeader, Window,
+    BlockNumber, Digest, Hotkey, Ineligible, Limits, Metagraph, Neuron, Proposal, Schedule, SignedHeader, Window,
 };
 use pactum_round::{Stray, Submission};
 use pactum_transport::{Blob, BlobStore, Refusal, Service};
@@ -40,7 +41,9 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct Mail {
-    known: BTreeSet<Hotkey>,
+    known: BTreeMap<Hotkey, Option<SocketAddr>>,
+    /// The block as of which they are known.
+    as_of: BlockNumber,
     submissions: BTreeMap<Window, Vec<Submission>>,
     /// Only those known get as far as this, so there are at most as many as participants.
     strays: BTreeMap<Hotkey, Ineligible>,
@@ -62,12 +65,21 @@ impl Inbox {
         mail.proposals.retain(|window, _| *window >= oldest);
     }
 
-    /// Tells who takes part; others are not spoken to.
+    /// Tells who takes part, and where; others are not spoken to. What is older than what is known is passed over.
     pub(crate) fn set_known(&self, metagraph: &Metagraph) {
         let mut mail = self.mail();
         let mail = &mut *mail;
-        mail.known = metagraph.neurons.iter().map(|neuron| neuron.hotkey).collect();
-        mail.strays.retain(|hotkey, _| mail.known.contains(hotkey));
+        if metagraph.block < mail.as_of {
+            return;
+        }
+        mail.as_of = metagraph.block;
+        mail.known = metagraph.neurons.iter().map(|neuron| (neuron.hotkey, neuron.address)).collect();
+        mail.strays.retain(|hotkey, _| mail.known.contains_key(hotkey));
+    }
+
+    /// Where a peer is now: what the record of an earlier window names may be a place that it has left.
+    pub(crate) fn address_of(&self, neuron: &Neuron) -> Option<SocketAddr> {
+        self.mail().known.get(&neuron.hotkey).copied().flatten().or(neuron.address)
     }
 
     pub(crate) fn submissions(&self, window: Window) -> Vec<Submission> {
@@ -105,7 +117,7 @@ impl Inbox {
         let box_of_window = mail.submissions.entry(window).or_default();
         match box_of_window.iter().find(|submission| submission.header.hotkey == *from) {
             // The same once more, since the acknowledgement was lost.
-            Some(earlier) if earlier.header == header => Ok(()),
+            Some(earlier) if earlier.header.header == header.header => Ok(()),
             Some(_) => Err(refusal::TWICE),
             None => {
                 box_of_window.push(Submission { header, arrived });
@@ -147,7 +159,7 @@ impl Inbox {
 
 impl Service for Inbox {
     fn admit(&self, peer: &Hotkey) -> bool {
-        self.mail().known.contains(peer)
+        self.mail().known.contains_key(peer)
     }
 
     fn message(&self, from: &Hotkey, topic: u8, bytes: Vec<u8>) -> Result<(), Refusal> {

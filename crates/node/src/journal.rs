@@ -1,5 +1,6 @@
 //! What survives `kill -9`: a table of committed windows, and beside it one snapshot file for each of the newest.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -86,8 +87,34 @@ impl DiskJournal {
         let io = |source| JournalError::Io { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(io)?;
         let path = folder.join("journal.redb");
-        let database = begin(&path).map_err(|source| JournalError::Database { path, source: Box::new(source) })?;
-        Ok(Self { database, folder: folder.to_owned() })
+        let broken = |source| JournalError::Database { path: path.clone(), source: Box::new(source) };
+        let journal = Self { database: begin(&path).map_err(broken)?, folder: folder.to_owned() };
+        let kept = journal.kept().map_err(broken)?;
+        journal.sweep(&kept).map_err(io)?;
+        Ok(journal)
+    }
+
+    /// The snapshots that lines of the journal name.
+    fn kept(&self) -> Result<BTreeSet<PathBuf>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let table = read.open_table(ENTRIES)?;
+        let mut kept = BTreeSet::new();
+        for row in table.iter()? {
+            kept.insert(self.snapshot_path(Window(row?.0.value())));
+        }
+        Ok(kept)
+    }
+
+    /// Removes the snapshots that a crash left unfinished or unnamed.
+    fn sweep(&self, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+        for file in fs::read_dir(&self.folder)? {
+            let path = file?.path();
+            let is_ours = path.extension().is_some_and(|kind| kind == "snapshot" || kind == "draft");
+            if is_ours && !kept.contains(&path) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Where the node stood when it stopped; `None` if it never committed a window.

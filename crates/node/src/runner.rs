@@ -9,12 +9,12 @@ use std::time::Duration;
 use pactum_chain::{Call, Chain as _, ChainError, Sr25519, Wallet, WalletError};
 use pactum_data::{Dataset, OpenError};
 use pactum_protocol::{Digest, Hparams, Limits, Metagraph, Neuron, Schedule, Sign, Uid, Window, WireError, run_digest};
-use pactum_round::{Doors, Exchange, Identity, Learner, Node, Ports, Role, RoundError, Rules, Standing};
+use pactum_round::{Doors, Exchange, Identity, Learner, Node, Ports, Role, RoundError, Rules, SEAL_BYTES, Standing};
 use pactum_scoring::ScoreBook;
 use pactum_subtensor::{Client, ConnectError, Link};
 use pactum_transport::{BindError, BlobStore, Endpoint, EndpointConfig, StoreError, TransportLimits};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::event::{Event, Started, WindowEvent};
@@ -148,7 +148,7 @@ impl Runner {
         let (mut trainer, journal, standing) = self.recover(&run)?;
         let meter = trainer.meter();
         let parameters = trainer.parameters();
-        let limits = Limits::new(trainer.payload_bytes_max(), run.hparams.scoring.max_entries);
+        let limits = Limits::new(trainer.payload_bytes_max() + SEAL_BYTES, run.hparams.scoring.max_entries);
         let network = self.network(&run, limits, &wallet)?;
         let uid = self.register(&client, &wallet, &network).await?;
         let started = Started {
@@ -229,6 +229,9 @@ impl Runner {
         let scores = (self.role == Role::Validator).then(ScoreBook::new);
         let mut standing = Standing { next: Window(0), previous: Digest::ZERO, scores };
         if let Some(recovered) = journal.recover()? {
+            if recovered.damaged > 0 {
+                warn!(windows = recovered.damaged, "the newest snapshot is damaged; going on from the one before");
+            }
             trainer.restore(&recovered.snapshot, &recovered.entry)?;
             standing.next = recovered.entry.next;
             standing.previous = recovered.entry.previous;
@@ -242,19 +245,14 @@ impl Runner {
         let Some(window) = standing.next.0.checked_sub(1) else { return Ok(None) };
         let measure = |trainer: &mut Trainer| trainer.heldout_loss().map_err(RoundError::Learner);
         let heldout_loss = if self.role == Role::Validator { Some(measure(trainer)?) } else { None };
-        Ok(Some(Event::Window(Box::new(WindowEvent {
-            window,
-            outcome: "recovered".to_owned(),
-            replayed: true,
-            state: Some(trainer.state_digest()),
-            memory: trainer.meter().read().memory,
-            heldout_loss,
-            ..WindowEvent::default()
-        }))))
+        let event = found("recovered", window, trainer.state_digest(), &trainer.meter());
+        Ok(Some(Event::Window(Box::new(WindowEvent { heldout_loss, ..event }))))
     }
 
     fn network(&self, run: &Run, limits: Limits, wallet: &Arc<Wallet>) -> Result<Network, NodeError> {
         let blobs = Arc::new(BlobStore::open(self.config.dir.join("blobs"), self.config.blob_bytes_max)?);
+        // Whoever announced these is gone, and the open window with it.
+        blobs.drop_withheld();
         let schedule = Schedule::new(&run.hparams.time);
         let inbox = Arc::new(Inbox::new(limits, schedule, Arc::clone(&blobs)));
         let config = EndpointConfig { listen: self.config.listen, run: run.digest, limits: patience(&run.hparams) };
@@ -317,22 +315,32 @@ async fn watch_over<L: Learner, E: Exchange>(
     tell: &mut dyn FnMut(&Event),
 ) -> Result<(), NodeError> {
     let mut connection = client.link();
-    let stood = node.standing().next;
-    let stands = attend(node.join(), &mut connection, tell).await?;
-    if let Some(window) = stands.0.checked_sub(1).filter(|_| stands > stood) {
-        tell(&told_of(window, "joined", node.learner().state_digest()));
-    }
+    let mut stands = node.standing().next;
+    attend(node.join(), &mut connection, tell).await?;
     loop {
+        if let Some(event) = joined(&node, stands, meter) {
+            tell(&Event::Window(Box::new(event)));
+        }
+        stands = node.standing().next;
         if let Some(report) = attend(node.advance(), &mut connection, tell).await? {
-            tell(&Event::Window(Box::new(WindowEvent::new(&report, &meter.read()))));
+            let event = WindowEvent::new(&report, &meter.read());
+            stands = if event.is_committed() { stands.next() } else { stands };
+            tell(&Event::Window(Box::new(event)));
         }
     }
 }
 
+/// The window whose parameters the node took over, if it is past the one where its work has brought it.
+fn joined<P: Ports>(node: &Node<P>, stood: Window, meter: &Meter) -> Option<WindowEvent> {
+    let stands = node.standing().next;
+    let window = stands.0.checked_sub(1).filter(|_| stands > stood)?;
+    Some(found("joined", window, node.learner().state_digest(), meter))
+}
+
 /// A window that was not lived through but found, with the parameters after it.
-fn told_of(window: u64, outcome: &str, state: Digest) -> Event {
-    let (outcome, state) = (outcome.to_owned(), Some(state));
-    Event::Window(Box::new(WindowEvent { window, outcome, state, replayed: true, ..WindowEvent::default() }))
+fn found(outcome: &str, window: u64, state: Digest, meter: &Meter) -> WindowEvent {
+    let (outcome, state, memory) = (outcome.to_owned(), Some(state), meter.read().memory);
+    WindowEvent { window, outcome, state, memory, replayed: true, ..WindowEvent::default() }
 }
 
 /// Does `work`, and says when the chain goes and comes back meanwhile.

@@ -95,8 +95,6 @@ pub struct Trainer {
     heldout: Vec<u32>,
     /// The step along a contribution at which it is judged.
     step: f32,
-    /// The lower median of the contributions' norms in the newest window that was applied.
-    usual_norm: Option<f64>,
     /// Sequences in each of the two sets that a contribution is judged on.
     sequences: usize,
     keep_going: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -123,7 +121,6 @@ impl Trainer {
             assignment: Assignment::new(dataset.samples(context), hparams.data.slots, per_slot)?,
             heldout: dataset.heldout(context, HELDOUT_SEQUENCES)?,
             step: hparams.scoring.step_factor * hparams.outer.rate,
-            usual_norm: None,
             sequences: usize::try_from(hparams.scoring.sequences).unwrap_or(usize::MAX),
             core: Core::new(config, hparams.seed)?,
             meter: Meter::default(),
@@ -190,19 +187,18 @@ impl Trainer {
         self.dataset.batch(self.core.config().model.context, samples)
     }
 
-    /// By how much the aggregate would scale a contribution down: a large norm must not look like a large value.
-    fn clipped(&self, update: &SparseUpdate) -> f32 {
-        let usual = self.usual_norm.unwrap_or(f64::INFINITY);
-        (usual / norm(update)).min(1.0) as f32
-    }
-
     /// Losses before and after a contribution on `samples`.
-    fn losses(&mut self, samples: &[u64], update: &SparseUpdate) -> Result<Vec<(f32, f32)>, BoxError> {
+    fn losses(
+        &mut self,
+        samples: &[u64],
+        update: &SparseUpdate,
+        among: &[&SparseUpdate],
+    ) -> Result<Vec<(f32, f32)>, BoxError> {
         if samples.is_empty() {
             return Ok(Vec::new());
         }
         let batch = self.batch(samples)?;
-        let pairs = self.core.judge(update, self.step * self.clipped(update), &batch)?;
+        let pairs = self.core.judge(update, among, self.step, &batch)?;
         Ok(pairs.into_iter().map(|pair| (pair.before, pair.after)).collect())
     }
 }
@@ -247,11 +243,12 @@ impl Learner for Trainer {
         Digest(self.core.probe(&seed.0))
     }
 
-    fn judge(&mut self, job: &JudgeJob, update: &SparseUpdate) -> Result<Evidence, BoxError> {
+    fn judge(&mut self, job: &JudgeJob, update: &SparseUpdate, among: &[&SparseUpdate]) -> Result<Evidence, BoxError> {
         let all = self.assignment.of(job.window.0, u32::from(job.uid.0), &job.assigned.0);
         let assigned = draw_samples(&all, &job.draw.0, self.sequences);
         let unassigned = self.assignment.draw_unassigned(job.window.0, &job.draw.0, self.sequences);
-        Ok(Evidence { assigned: self.losses(&assigned, update)?, unassigned: self.losses(&unassigned, update)? })
+        let assigned = self.losses(&assigned, update, among)?;
+        Ok(Evidence { assigned, unassigned: self.losses(&unassigned, update, among)? })
     }
 
     fn apply(&mut self, updates: &[(f32, &SparseUpdate)], own: Own, _next: Window) -> Result<Vec<usize>, BoxError> {
@@ -262,9 +259,6 @@ impl Learner for Trainer {
             Own::LeftOut => Some(false),
         };
         let skipped = self.core.apply(&weighted, included)?.outer.skipped;
-        let mut norms: Vec<f64> = updates.iter().map(|(_, update)| norm(update)).collect();
-        norms.sort_by(f64::total_cmp);
-        self.usual_norm = norms.get(norms.len().saturating_sub(1) / 2).copied().or(self.usual_norm);
         self.measure_memory();
         Ok(skipped)
     }
@@ -287,7 +281,9 @@ impl Learner for Trainer {
 
     fn adopt(&mut self, window: Window, checkpoint: &[u8]) -> Result<(), BoxError> {
         let expected = Digest::of(checkpoint);
-        Ok(self.core.adopt(window.0, checkpoint, &expected.0)?)
+        self.core.adopt(window.0, checkpoint, &expected.0)?;
+        self.measure_memory();
+        Ok(())
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -359,11 +355,6 @@ pub fn latest_parameters(folder: &Path, hparams: &Hparams) -> Result<Vec<f32>, T
     let core = Core::restore(learner_config(hparams), &recovered.snapshot)
         .map_err(|source| TrainerError::Snapshot { window, source })?;
     Ok(core.parameters().to_vec())
-}
-
-/// The L2 norm of all values of a contribution.
-fn norm(update: &SparseUpdate) -> f64 {
-    update.norms().iter().map(|norm| norm * norm).sum::<f64>().sqrt()
 }
 
 fn malformation(error: &CodecError) -> Malformation {

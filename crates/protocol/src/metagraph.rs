@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::ids::{BlockNumber, Hotkey, Uid, Window};
+use crate::ids::{BlockNumber, Digest, Hotkey, Uid};
 
 /// One registered participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,16 +54,36 @@ impl Metagraph {
     }
 }
 
-/// The validators in the order in which they propose the manifest of `window`: the first proposes, each next one
-/// takes over after a time-out. By stake, then uid, and rotated by one place from window to window, so that nobody who
-/// tells everybody something else can keep every window empty.
+/// The validators in the order in which they propose a window's manifest: the first proposes, each next one takes over
+/// after a time-out.
+///
+/// They are drawn one after the other, each with a chance in proportion to its stake, by `seed`, the hash of the
+/// window's block `submit_by`. So many keys with little stake do not speak more often than one with all of it, and nobody
+/// who tells everybody something else can keep every window empty.
 #[must_use]
-pub fn proposers(window: Window, metagraph: &Metagraph) -> Vec<Uid> {
-    let mut ranked: Vec<Uid> = metagraph.validators().into_iter().map(|neuron| neuron.uid).collect();
-    let count = u64::try_from(ranked.len().max(1)).unwrap_or(u64::MAX);
-    let turn = usize::try_from(window.0 % count).unwrap_or(0);
-    ranked.rotate_left(turn);
+pub fn proposers(seed: &Digest, metagraph: &Metagraph) -> Vec<Uid> {
+    let mut urn = metagraph.validators();
+    let mut ranked = Vec::with_capacity(urn.len());
+    while !urn.is_empty() {
+        let drawn = Digest::derive("pactum 1 proposer", &[&seed.0, &(ranked.len() as u64).to_le_bytes()]);
+        let neuron = urn.remove(place_in(&urn, &drawn));
+        ranked.push(neuron.uid);
+    }
     ranked
+}
+
+/// The place in a list of at least one neuron that a number drawn evenly falls on, where each has room by its stake.
+fn place_in(urn: &[&Neuron], drawn: &Digest) -> usize {
+    let total: u128 = urn.iter().map(|neuron| u128::from(neuron.stake)).sum();
+    let number = drawn.0.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+    let mut left = number.checked_rem(total).unwrap_or(0);
+    let covers = |neuron: &&Neuron| {
+        let stake = u128::from(neuron.stake);
+        let here = left < stake;
+        left = left.saturating_sub(stake);
+        here
+    };
+    urn.iter().position(covers).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -76,13 +96,26 @@ mod tests {
     }
 
     #[test]
-    fn proposers_rank_by_stake_then_uid_and_hold_a_permit() {
-        let neurons = vec![neuron(1, 5, true), neuron(2, 9, false), neuron(4, 7, true), neuron(9, 5, true)];
+    fn proposers_hold_a_permit_and_each_speaks_once() {
+        let neurons = vec![neuron(1, 5, true), neuron(2, 9, false), neuron(4, 0, true), neuron(9, 5, true)];
         let metagraph = Metagraph { block: BlockNumber(3), neurons };
-        assert_eq!(proposers(Window(0), &metagraph), [Uid(4), Uid(1), Uid(9)]);
-        assert_eq!(proposers(Window(1), &metagraph), [Uid(1), Uid(9), Uid(4)]);
-        assert_eq!(proposers(Window(3), &metagraph), proposers(Window(0), &metagraph));
-        assert!(proposers(Window(5), &Metagraph::default()).is_empty());
+        for seed in (0..50_u8).map(|byte| Digest([byte; 32])) {
+            let mut ranked = proposers(&seed, &metagraph);
+            assert_eq!(ranked.last(), Some(&Uid(4)), "without a stake there is no room but at the end");
+            ranked.sort();
+            assert_eq!(ranked, [Uid(1), Uid(4), Uid(9)]);
+        }
+        assert!(proposers(&Digest::ZERO, &Metagraph::default()).is_empty());
+    }
+
+    #[test]
+    fn who_proposes_first_is_drawn_by_stake() {
+        let many = (2..12).map(|uid| neuron(uid, 1, true));
+        let metagraph =
+            Metagraph { block: BlockNumber(3), neurons: [neuron(1, 90, true)].into_iter().chain(many).collect() };
+        let seeds = (0..1000_u64).map(|number| Digest::of(&number.to_le_bytes()));
+        let first = seeds.filter(|seed| proposers(seed, &metagraph)[0] == Uid(1)).count();
+        assert!((870..=930).contains(&first), "{first} of 1000 with 90 % of the stake");
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pactum_protocol::{
-    Digest, HeaderRules, Hotkey, Ineligible, Manifest, Proposal, Reveal, SignedHeader, Uid, VERSION, Want, WindowPlan,
-    judge_header, judge_probe, judge_replays, probe_seed,
+    Digest, HeaderRules, Hotkey, Ineligible, Metagraph, Proposal, Reveal, SignedHeader, Uid, VERSION, Want, WindowPlan,
+    judge_header, judge_payload, judge_probe, judge_replays, probe_seed,
 };
 
 use pactum_scoring::{Overlap, Penalty, judge_overlaps};
 
 use crate::node::{Node, Opening};
 use crate::ports::{Clock, Exchange, Learner, Ports, Stray, Submission};
+use crate::seal::unseal;
 
 /// A submission that passed every check.
 pub(crate) struct Accepted<U> {
@@ -55,13 +56,14 @@ impl<P: Ports> Node<P> {
             }
             match self.judge(&submission, plan, opening) {
                 Ok(()) => headers.push(submission.header),
-                Err(why) => refused.push(Refused::new(&submission.header, Refusal::Ineligible(why))),
+                Err(why) => refused.extend(Refused::by(&submission.header, why, &opening.metagraph)),
             }
         }
-        let half = self.rules.blocks_millis(plan.attest_by.0.saturating_sub(plan.submit_by.0)) / 2;
-        let (accepted, mut bad) = self.fetch_all(headers, opening, half, None).await;
+        // Over before the turn of the second in rank, so that whoever withholds does not make two propose at once.
+        let quarter = self.rules.blocks_millis(plan.attest_by.0.saturating_sub(plan.submit_by.0)) / 4;
+        let (accepted, mut bad) = self.fetch_all(headers, opening, quarter, None).await;
         refused.append(&mut bad);
-        let repeated = self.repeated(plan, opening, &accepted);
+        let repeated = self.repeated(plan, opening, &accepted.iter().collect::<Vec<_>>());
         let mut collected = Collected { accepted: Vec::with_capacity(accepted.len()), refused };
         for one in accepted {
             match repeated.get(&one.header.header.uid) {
@@ -77,7 +79,7 @@ impl<P: Ports> Node<P> {
         &self,
         plan: &WindowPlan,
         opening: &Opening,
-        accepted: &[Accepted<UpdateOf<P>>],
+        accepted: &[&Accepted<UpdateOf<P>>],
     ) -> BTreeMap<Uid, Ineligible> {
         let learner = &self.doors.learner;
         let mut overlaps = Vec::new();
@@ -108,8 +110,7 @@ impl<P: Ports> Node<P> {
                 Reveal { uid: header.uid, payload: header.payload }
             })
             .collect();
-        let earlier = self.recent.all().map(|(_, entry, _)| entry.payload).collect();
-        let same = judge_replays(&reveals, &earlier, &opening.metagraph);
+        let same = judge_replays(&reveals, self.recent.payloads(), &opening.metagraph);
         repeated.extend(same.into_iter().map(|uid| (uid, Ineligible::Replayed)));
         repeated
     }
@@ -124,21 +125,30 @@ impl<P: Ports> Node<P> {
     ) -> (Vec<Accepted<UpdateOf<P>>>, Vec<Refused>) {
         let wants = headers.iter().map(|signed| announced(signed, also)).collect();
         let deadline = self.doors.clock.now().after(millis);
-        let (mut payloads, _) = self.gather(wants, &opening.metagraph, deadline).await;
+        let (payloads, _) = self.gather(wants, &opening.metagraph, deadline).await;
         let mut accepted = Vec::with_capacity(headers.len());
         let mut refused = Vec::new();
         for header in headers {
-            let Some(bytes) = payloads.remove(&header.header.payload) else {
+            let Some(blob) = payloads.get(&header.header.payload) else {
                 refused.push(Refused::new(&header, Refusal::Unfetched));
                 continue;
             };
-            match self.doors.learner.decode(&bytes) {
+            match self.read(&header, blob) {
                 Ok(update) => accepted.push(Accepted { header, update }),
-                Err(why) => refused.push(Refused::new(&header, Refusal::Ineligible(Ineligible::Malformed(why)))),
+                Err(why) => refused.push(Refused::new(&header, Refusal::Ineligible(why))),
             }
-            self.doors.exchange.keep(bytes).await;
+        }
+        for blob in payloads.into_values() {
+            self.doors.exchange.keep(blob).await;
         }
         (accepted, refused)
+    }
+
+    /// The contribution in the blob that a header announces.
+    fn read(&self, header: &SignedHeader, blob: &[u8]) -> Result<UpdateOf<P>, Ineligible> {
+        judge_payload(header, blob)?;
+        let payload = unseal(&header.hotkey, blob).map_err(Ineligible::Malformed)?;
+        self.doors.learner.decode(payload).map_err(Ineligible::Malformed)
     }
 
     /// Adds those whose header came after the deadline or can count in no window, so that it is said and counted.
@@ -191,8 +201,8 @@ impl<P: Ports> Node<P> {
     ) -> bool {
         let proposer = opening.metagraph.by_uid(proposal.proposer);
         let permitted = proposer.is_some_and(|neuron| neuron.permit && neuron.hotkey == proposal.hotkey);
-        let frame = Manifest { entries: proposal.manifest.entries.clone(), ..self.draft(plan, seed).build(0) };
-        if !permitted || proposal.manifest != frame || proposal.verify(&*self.identity.verifier).is_err() {
+        let expected = self.manifest_of(plan, seed, &proposal.headers);
+        if !permitted || proposal.manifest != expected || proposal.verify(&*self.identity.verifier).is_err() {
             return false;
         }
         let known = |signed: &&SignedHeader| collected.accepted.iter().any(|accepted| accepted.header == **signed);
@@ -203,7 +213,9 @@ impl<P: Ports> Node<P> {
         }
         let millis = self.rules.blocks_millis(plan.attest_by.0.saturating_sub(plan.submit_by.0)) / 4;
         let (accepted, refused) = self.fetch_all(news, opening, millis, Some(proposal.proposer)).await;
-        refused.is_empty() && self.repeated(plan, opening, &accepted).is_empty()
+        let named = collected.accepted.iter().filter(|one| proposal.headers.contains(&one.header));
+        let all: Vec<_> = named.chain(&accepted).collect();
+        refused.is_empty() && self.repeated(plan, opening, &all).is_empty()
     }
 }
 
@@ -214,6 +226,17 @@ fn announced(signed: &SignedHeader, also: Option<Uid>) -> Want {
 }
 
 impl Refused {
+    /// The refusal of a header that may name a foreign uid: it is told under its sender's own, if it has one.
+    fn by(signed: &SignedHeader, why: Ineligible, metagraph: &Metagraph) -> Option<Self> {
+        let neuron = metagraph.by_hotkey(&signed.hotkey)?;
+        Some(Self { uid: neuron.uid, ..Self::new(signed, Refusal::Ineligible(why)) })
+    }
+
+    /// Whether the work in it is somebody else's, or was sent before.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self.why, Refusal::Ineligible(Ineligible::Replayed | Ineligible::Overlapping))
+    }
+
     fn new(signed: &SignedHeader, why: Refusal) -> Self {
         let header = &signed.header;
         Self { uid: header.uid, hotkey: signed.hotkey, payload_bytes: header.payload_bytes, why }

@@ -1,12 +1,12 @@
 //! How a node that is far behind comes in: back along the manifests to a checkpoint, then forward by replay.
 
-use pactum_protocol::{BlockNumber, Digest, Manifest, Metagraph, Want, Window, verdict};
+use pactum_protocol::{Digest, Manifest, Want, Window, verdict};
 
 use crate::node::{Node, RoundError};
 use crate::ports::{Chain, Clock, Learner, Ports};
 
-/// How many blocks a checkpoint is waited for before an older one will do.
-const TRIES: u32 = 12;
+/// How often a node that cannot get a checkpoint looks for a newer one, each time for up to a window.
+const LOOKS: u32 = 3;
 
 /// What came of a window as a place to begin.
 enum Adoption {
@@ -27,29 +27,27 @@ impl<P: Ports> Node<P> {
     /// # Errors
     /// As [`Node::advance`].
     pub async fn join(&mut self) -> Result<Window, RoundError> {
-        let head = self.doors.chain.head().await.map_err(RoundError::Chain)?;
-        let now = self.rules.schedule.window_at(head.block).unwrap_or_default();
         let far = u64::from(self.rules.hparams.scoring.checkpoint_every);
-        if now.0 <= self.standing.next.0.saturating_add(far) {
-            return Ok(self.standing.next);
-        }
-        let mut block = head.block;
-        for window in (self.standing.next.0..now.0).rev().map(Window) {
-            for _ in 0..TRIES {
-                match self.adopt(window).await? {
-                    Adoption::Done => return Ok(window),
-                    Adoption::Nothing => break,
-                    // Others hear of a newcomer some blocks after its registration.
-                    Adoption::Missing => block = self.after(block).await?,
-                }
+        for _ in 0..LOOKS {
+            let head = self.doors.chain.head().await.map_err(RoundError::Chain)?;
+            let now = self.rules.schedule.window_at(head.block).unwrap_or_default();
+            let is_near = now.0 <= self.standing.next.0.saturating_add(far);
+            if is_near || !matches!(self.adopt_before(now).await?, Adoption::Missing) {
+                break;
             }
         }
         Ok(self.standing.next)
     }
 
-    async fn after(&self, block: BlockNumber) -> Result<BlockNumber, RoundError> {
-        let next = BlockNumber(block.0.saturating_add(1));
-        Ok(self.doors.chain.until(next).await.map_err(RoundError::Chain)?.block)
+    /// Takes over the newest checkpoint before the window `now`.
+    async fn adopt_before(&mut self, now: Window) -> Result<Adoption, RoundError> {
+        for window in (self.standing.next.0..now.0).rev().map(Window) {
+            match self.adopt(window).await? {
+                Adoption::Nothing => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Adoption::Nothing)
     }
 
     /// Takes over the checkpoint that the manifest of `window` names, if there is one and it can be had.
@@ -64,22 +62,13 @@ impl<P: Ports> Node<P> {
             Err(_) => return Ok(Adoption::Missing),
         };
         let Some(state) = checkpoint_of(&manifest, window) else { return Ok(Adoption::Nothing) };
-        let want = self.checkpoint_want(state, &record.metagraph);
+        let bytes = self.doors.learner.checkpoint_bytes();
+        let want = Want { digest: state, bytes, sources: self.sources(None, &record.metagraph) };
         let (mut blobs, _) = self.gather(vec![want], &record.metagraph, deadline).await;
         let Some(checkpoint) = blobs.remove(&state) else { return Ok(Adoption::Missing) };
         self.doors.learner.adopt(window, &checkpoint).map_err(RoundError::Learner)?;
         self.commit(window, manifest.previous)?;
         Ok(Adoption::Done)
-    }
-
-    fn checkpoint_want(&self, state: Digest, metagraph: &Metagraph) -> Want {
-        let bytes = self.doors.learner.checkpoint_bytes();
-        let own = self.hotkey();
-        let validators = metagraph.validators().into_iter();
-        let mut sources: Vec<_> = validators.filter(|neuron| neuron.hotkey != own).map(|neuron| neuron.uid).collect();
-        let others = metagraph.neurons.iter().filter(|neuron| !neuron.permit && neuron.hotkey != own);
-        sources.extend(others.map(|neuron| neuron.uid));
-        Want { digest: state, bytes, sources }
     }
 }
 

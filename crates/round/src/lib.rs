@@ -11,6 +11,7 @@ mod gather;
 mod join;
 mod miner;
 mod score;
+mod seal;
 mod settle;
 mod validator;
 
@@ -24,3 +25,4 @@ pub use ports::{
     Receipt, Stray, Submission, TrainJob,
 };
 pub use report::{Outcome, SubmissionReport, WindowReport};
+pub use seal::{SEAL_BYTES, unseal};

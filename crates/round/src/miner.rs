@@ -5,6 +5,7 @@ use pactum_protocol::{BlockNumber, Digest, Header, SignedHeader, Uid, VERSION, W
 use crate::node::{Node, Opening, RoundError};
 use crate::ports::{Chain, Clock, Exchange, InnerReport, Learner, Ports, TrainJob};
 use crate::report::WindowReport;
+use crate::seal::seal;
 
 /// The share of the time until `submit_by` that is left for compressing and delivering, as a divisor.
 const PUBLISHING_SHARE: u64 = 8;
@@ -13,7 +14,9 @@ impl<P: Ports> Node<P> {
     pub(crate) async fn mine(&mut self, plan: &WindowPlan) -> Result<WindowReport, RoundError> {
         let mut report = self.report(plan.window);
         let opening = self.open(plan).await?;
-        if let Some(uid) = self.uid_in(&opening.metagraph) {
+        let uid = self.uid_in(&opening.metagraph);
+        report.idle = idle(uid, self.rules.hparams.data.slots);
+        if let Some(uid) = uid.filter(|_| report.idle.is_none()) {
             let inner = self.train(plan, &opening, uid)?;
             report.inner = Some(inner);
             if let Some((bytes, delivered)) = self.publish(plan, &opening, uid, inner).await {
@@ -52,7 +55,7 @@ impl<P: Ports> Node<P> {
         uid: Uid,
         inner: InnerReport,
     ) -> Option<(u64, usize)> {
-        let payload = self.doors.learner.payload()?;
+        let payload = seal(&self.hotkey(), &self.doors.learner.payload()?);
         let header = self.header(plan, uid, inner, &payload);
         let bytes = header.payload_bytes;
         self.submitted = Some((plan.window, header.payload));
@@ -76,5 +79,16 @@ impl<P: Ports> Node<P> {
             samples: inner.samples,
             inner_loss: inner.loss,
         }
+    }
+}
+
+/// Why a node with this uid has nothing to train on.
+fn idle(uid: Option<Uid>, slots: u32) -> Option<&'static str> {
+    match uid {
+        None => Some("the chain does not know this key any more; start the node again to register it"),
+        Some(uid) if u32::from(uid.0) >= slots => {
+            Some("this uid gets no samples, since the run has fewer slots than uids")
+        }
+        Some(_) => None,
     }
 }

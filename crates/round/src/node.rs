@@ -168,9 +168,10 @@ impl<P: Ports> Node<P> {
         self.close(plan, settled, &mut report).await?;
         self.measure(&mut report)?;
         if matches!(report.outcome, Outcome::Incomplete(_)) {
-            // Whoever holds what is missing may be back a block later.
+            // Whoever holds what is missing may be back a block later; or nobody will be, and a checkpoint has to do.
             let next = pactum_protocol::BlockNumber(head.block.0.saturating_add(1));
             self.doors.chain.until(next).await.map_err(RoundError::Chain)?;
+            self.join().await?;
         }
         Ok(report)
     }

@@ -191,8 +191,9 @@ pub trait Learner {
     /// BLAKE3 over chunks of the committed parameters chosen by `seed`.
     fn probe(&self, seed: &Digest) -> Digest;
 
-    /// Judges one contribution; the committed parameters keep their bits.
-    fn judge(&mut self, job: &JudgeJob, update: &Self::Update) -> Result<Evidence, BoxError>;
+    /// Judges one contribution, scaled down as in the aggregate of all contributions of its window, `among`. The
+    /// committed parameters keep their bits.
+    fn judge(&mut self, job: &JudgeJob, update: &Self::Update, among: &[&Self::Update]) -> Result<Evidence, BoxError>;
 
     /// The outer step over `updates` with their weights, in the order given, and the start of window `next`.
     /// An empty list changes no parameter. Returns the tensors left alone since their aggregate was not finite.

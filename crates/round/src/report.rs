@@ -51,6 +51,8 @@ pub struct WindowReport {
     pub manifest: Option<Digest>,
     /// The digest of the parameters after the window.
     pub state: Digest,
+    /// Why a miner did not train, if it could not.
+    pub idle: Option<&'static str>,
     /// A miner's training.
     pub inner: Option<InnerReport>,
     /// The length of this node's own payload, in bytes.
@@ -81,6 +83,7 @@ impl WindowReport {
             replayed: false,
             manifest: None,
             state,
+            idle: None,
             inner: None,
             payload_bytes: None,
             delivered: 0,

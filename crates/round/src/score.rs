@@ -23,8 +23,11 @@ impl<P: Ports> Node<P> {
         whole: &Whole<UpdateOf<P>>,
     ) -> Result<Vec<SubmissionReport>, RoundError> {
         let mut book = self.standing.scores.take().unwrap_or_default();
-        let mut evidence = self.judge_all(plan, opening, whole, &book)?;
-        evidence.extend(collected.refused.iter().filter_map(|refused| held_against(refused, opening)));
+        // Of several pieces on one peer the first counts: who copies has no value, even where a manifest names the copy.
+        let held = |copies: bool| collected.refused.iter().filter(move |refused| refused.is_copy() == copies);
+        let mut evidence: Vec<_> = held(true).filter_map(|refused| held_against(refused, opening)).collect();
+        evidence.extend(self.judge_all(plan, opening, whole, &book)?);
+        evidence.extend(held(false).filter_map(|refused| held_against(refused, opening)));
         evidence.extend(self.missing(opening, collected, &evidence, &book));
         let lines = book.update(plan.window, &evidence, &self.rules.hparams.scoring);
         self.standing.scores = Some(book);
@@ -64,7 +67,8 @@ impl<P: Ports> Node<P> {
         (entry, update): (&Entry, &UpdateOf<P>),
     ) -> Result<Evidence, RoundError> {
         let job = JudgeJob { window: plan.window, uid: entry.uid, assigned: opening.seed, draw: whole.manifest.seed };
-        let losses = self.doors.learner.judge(&job, update).map_err(RoundError::Learner)?;
+        let among: Vec<_> = whole.updates.iter().map(|(_, update)| update).collect();
+        let losses = self.doors.learner.judge(&job, update, &among).map_err(RoundError::Learner)?;
         Ok(Evidence::judged(entry.uid, entry.hotkey, &losses.assigned, &losses.unassigned))
     }
 
@@ -78,8 +82,8 @@ impl<P: Ports> Node<P> {
     ) -> Vec<Evidence> {
         let mut heard: BTreeSet<_> = evidence.iter().map(|evidence| evidence.hotkey).collect();
         heard.extend(collected.accepted.iter().map(|accepted| accepted.header.hotkey));
-        let absent =
-            opening.metagraph.neurons.iter().filter(|neuron| !neuron.permit && !heard.contains(&neuron.hotkey));
+        // Also those that hold a permit by now: a stake does not keep up what work has earned.
+        let absent = opening.metagraph.neurons.iter().filter(|neuron| !heard.contains(&neuron.hotkey));
         let known = absent.filter(|neuron| book.peer(&neuron.hotkey).is_some());
         known.map(|neuron| Evidence::penalised(neuron.uid, neuron.hotkey, Penalty::Missing)).collect()
     }

@@ -11,6 +11,7 @@ use crate::gather::{Until, drive};
 use crate::node::{Node, Role, RoundError};
 use crate::ports::{Chain, Clock, Exchange, Learner, Own, Ports};
 use crate::report::{Outcome, WindowReport};
+use crate::seal::unseal;
 
 /// How many sources in turn may let a window's gathering down.
 const ATTEMPTS_PER_WINDOW: u64 = 10;
@@ -77,8 +78,8 @@ impl<P: Ports> Node<P> {
         metagraph: &Metagraph,
         deadline: Timestamp,
     ) -> Result<Option<Manifest>, Vec<Unfetched>> {
-        let sources = metagraph.validators().iter().map(|neuron| neuron.uid).collect();
-        let want = Want { digest, bytes: self.rules.limits.manifest_bytes_max as u64, sources };
+        let bytes = self.rules.limits.manifest_bytes_max as u64;
+        let want = Want { digest, bytes, sources: self.sources(None, metagraph) };
         let (mut blobs, unfetched) = self.gather(vec![want], metagraph, deadline).await;
         let Some(bytes) = blobs.remove(&digest) else { return Err(unfetched) };
         let manifest = Manifest::decode(&bytes, &self.rules.limits).ok();
@@ -86,18 +87,22 @@ impl<P: Ports> Node<P> {
         Ok(manifest)
     }
 
-    /// What to fetch for an entry, and from whom: its owner first, then the validators, then anybody.
     fn want(&self, entry: &ManifestEntry, metagraph: &Metagraph) -> Want {
+        Want { digest: entry.payload, bytes: entry.bytes, sources: self.sources(Some(entry.uid), metagraph) }
+    }
+
+    /// Whom to ask for a blob: its owner first, if it has one, then the validators, then anybody.
+    pub(crate) fn sources(&self, owner: Option<Uid>, metagraph: &Metagraph) -> Vec<Uid> {
         let own = self.uid_in(metagraph);
         let validators = metagraph.validators().into_iter().map(|neuron| neuron.uid);
         let anybody = metagraph.neurons.iter().map(|neuron| neuron.uid);
         let mut sources: Vec<Uid> = Vec::with_capacity(metagraph.neurons.len());
-        for uid in std::iter::once(entry.uid).chain(validators).chain(anybody) {
+        for uid in owner.into_iter().chain(validators).chain(anybody) {
             if own != Some(uid) && !sources.contains(&uid) {
                 sources.push(uid);
             }
         }
-        Want { digest: entry.payload, bytes: entry.bytes, sources }
+        sources
     }
 
     /// Fetches `wants`, from this node's own store first.
@@ -116,7 +121,10 @@ impl<P: Ports> Node<P> {
             }
         }
         let time = &self.rules.hparams.time;
-        let attempt_millis = (self.rules.blocks_millis(time.window_blocks) / ATTEMPTS_PER_WINDOW).max(1);
+        // Nor may one source use up the time there is, where that is short.
+        let left = deadline.0.saturating_sub(self.doors.clock.now().0);
+        let share = self.rules.blocks_millis(time.window_blocks) / ATTEMPTS_PER_WINDOW;
+        let attempt_millis = share.min(left / 3).max(1);
         let until = Until { deadline, attempt_millis };
         // Nodes see a block at different times: whoever withholds now may serve a moment later.
         let pause = (self.rules.blocks_millis(1) / PAUSES_PER_BLOCK).max(1);
@@ -143,7 +151,7 @@ impl<P: Ports> Node<P> {
         let mut malformed = Vec::new();
         for entry in &manifest.entries {
             let Some(bytes) = payloads.remove(&entry.payload) else { continue };
-            match self.doors.learner.decode(&bytes) {
+            match unseal(&entry.hotkey, &bytes).and_then(|payload| self.doors.learner.decode(payload)) {
                 Ok(update) => updates.push((*entry, update)),
                 Err(reason) => malformed.push((entry.uid, reason)),
             }

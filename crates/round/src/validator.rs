@@ -1,6 +1,6 @@
 //! A validator's window: wait, collect, agree, gather, score, apply, commit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use futures_util::future::join;
 use pactum_protocol::{
@@ -14,8 +14,11 @@ use crate::report::WindowReport;
 use crate::score::unscored;
 use crate::settle::Decision;
 
-/// For how many windows a validator remembers updates, to find old ones sent again.
+/// For how many windows a validator remembers updates, to find old ones sent again a little changed.
 const REMEMBERED: usize = 3;
+
+/// How many payloads a validator remembers by their digest, to find old ones sent again as they were.
+const DIGESTS: usize = 1 << 16;
 
 /// How often a block a validator looks for proposals.
 const LOOKS_PER_BLOCK: u64 = 4;
@@ -26,20 +29,36 @@ type UpdateOf<P> = <<P as Ports>::Learner as Learner>::Update;
 #[derive(Debug)]
 pub(crate) struct Recent<U> {
     windows: VecDeque<(Window, Vec<(Entry, U)>)>,
+    payloads: BTreeSet<Digest>,
+    /// The same in order of age.
+    order: VecDeque<Digest>,
 }
 
 impl<U> Default for Recent<U> {
     fn default() -> Self {
-        Self { windows: VecDeque::new() }
+        Self { windows: VecDeque::new(), payloads: BTreeSet::new(), order: VecDeque::new() }
     }
 }
 
 impl<U> Recent<U> {
     pub(crate) fn remember(&mut self, window: Window, updates: Vec<(Entry, U)>) {
+        for (entry, _) in &updates {
+            if self.payloads.insert(entry.payload) {
+                self.order.push_back(entry.payload);
+            }
+        }
+        while self.order.len() > DIGESTS {
+            self.order.pop_front().map(|oldest| self.payloads.remove(&oldest));
+        }
         self.windows.push_back((window, updates));
         if self.windows.len() > REMEMBERED {
             self.windows.pop_front();
         }
+    }
+
+    /// The payloads of earlier windows, as far back as is remembered.
+    pub(crate) fn payloads(&self) -> &BTreeSet<Digest> {
+        &self.payloads
     }
 
     /// Every update of the earlier windows that are remembered.
@@ -77,18 +96,20 @@ impl<P: Ports> Node<P> {
         seed: Digest,
         collected: &Collected<UpdateOf<P>>,
     ) -> Result<Option<Receipt>, RoundError> {
-        let ranks = proposers(plan.window, &opening.metagraph);
+        let ranks = proposers(&seed, &opening.metagraph);
         let own = self.uid_in(&opening.metagraph);
         let Some(rank) = ranks.iter().position(|uid| Some(*uid) == own) else { return Ok(None) };
-        let mut looked_at = 0;
+        let mut looked_at = BTreeSet::new();
         loop {
             let head = self.doors.chain.head().await.map_err(RoundError::Chain)?;
             if head.block >= plan.attest_by {
                 return Ok(None);
             }
             let mut proposals = self.doors.exchange.proposals(plan.window);
-            let proposals = proposals.split_off(looked_at.min(proposals.len()));
-            looked_at += proposals.len();
+            // Who speaks before its turn is heard when that comes.
+            proposals.retain(|one| turn_of(plan, &ranks, one.proposer).is_some_and(|turn| head.block >= turn));
+            proposals.retain(|one| looked_at.insert(one.hotkey));
+            proposals.sort_by_key(|one| turn_of(plan, &ranks, one.proposer));
             if let Some(proposal) = self.first_good(proposals, plan, opening, (seed, collected)).await {
                 return self.attest(&proposal.manifest).await.map(Some);
             }
@@ -127,18 +148,23 @@ impl<P: Ports> Node<P> {
     }
 
     fn proposal(&self, plan: &WindowPlan, proposer: Uid, seed: Digest, collected: &Collected<UpdateOf<P>>) -> Proposal {
-        let mut draft = self.draft(plan, seed);
         let mut headers: Vec<SignedHeader> = collected.accepted.iter().map(|accepted| accepted.header).collect();
         // Where there is not room for all, chance decides, and not who lives nearest.
         let place = |header: &SignedHeader| Digest::derive("pactum 1 room", &[&seed.0, &header.hotkey.0]);
         headers.sort_by_cached_key(place);
-        headers.iter().for_each(|header| draft.accept(header, 1.0));
-        let manifest = draft.build(self.rules.hparams.scoring.max_entries);
+        let manifest = self.manifest_of(plan, seed, &headers);
         Proposal::sign(manifest, &headers, proposer, &*self.identity.signer)
     }
 
+    /// The manifest that these headers make, each with the same weight: all that a proposer may choose is whose.
+    pub(crate) fn manifest_of(&self, plan: &WindowPlan, seed: Digest, headers: &[SignedHeader]) -> Manifest {
+        let mut draft = self.draft(plan, seed);
+        headers.iter().for_each(|header| draft.accept(header, 1.0));
+        draft.build(self.rules.hparams.scoring.max_entries)
+    }
+
     /// The manifest of the window as far as the record decides it.
-    pub(crate) fn draft(&self, plan: &WindowPlan, seed: Digest) -> Draft {
+    fn draft(&self, plan: &WindowPlan, seed: Digest) -> Draft {
         let draft = Draft::new(self.rules.run, plan.window, self.standing.previous, seed);
         if self.rules.has_checkpoint(plan.window) {
             draft.with_checkpoint(self.doors.learner.state_digest())
@@ -153,4 +179,9 @@ fn turn(plan: &WindowPlan, rank: usize) -> BlockNumber {
     let span = plan.attest_by.0.saturating_sub(plan.submit_by.0);
     let rank = u64::try_from(rank).unwrap_or(u64::MAX);
     BlockNumber(plan.submit_by.0.saturating_add((span / 3).max(1).saturating_mul(rank)))
+}
+
+/// From when the proposal of this uid is heard; never if it is no proposer.
+fn turn_of(plan: &WindowPlan, ranks: &[Uid], uid: Uid) -> Option<BlockNumber> {
+    ranks.iter().position(|other| *other == uid).map(|rank| turn(plan, rank))
 }

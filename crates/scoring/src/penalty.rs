@@ -50,7 +50,7 @@ impl Penalty {
         use Ineligible as I;
         match reason {
             I::NotRegistered | I::WrongHotkey | I::BadSignature | I::WrongRun | I::WrongWindow => None,
-            I::WrongVersion | I::WrongHparams => Some(Self::Missing),
+            I::WrongVersion | I::WrongHparams | I::Unreadable => Some(Self::Missing),
             I::Late => Some(Self::Late),
             I::WrongPrevious | I::OutOfSync => Some(Self::OutOfSync),
             I::Replayed => Some(Self::Replayed),
@@ -113,6 +113,7 @@ mod tests {
             (Ineligible::WrongHotkey, None),
             (Ineligible::BadSignature, None),
             (Ineligible::WrongWindow, None),
+            (Ineligible::Unreadable, Some(Penalty::Missing)),
             (Ineligible::Late, Some(Penalty::Late)),
             (Ineligible::WrongPrevious, Some(Penalty::OutOfSync)),
             (Ineligible::TooLarge, Some(Penalty::Malformed)),

@@ -1,7 +1,7 @@
 //! The whole run once more, from nothing but the chain's record and the blobs: what every node must have committed.
 
 use pactum_protocol::{Digest, Manifest, Window, verdict};
-use pactum_round::{BoxError, Learner, Own};
+use pactum_round::{BoxError, Learner, Own, unseal};
 
 use crate::check::{Checker, Violation};
 use crate::network::Net;
@@ -85,8 +85,9 @@ fn contributions(
     }
     let mut updates = Vec::with_capacity(manifest.entries.len());
     for entry in &manifest.entries {
-        let payload = Net::any(&net, &entry.payload).ok_or("nobody has one of its payloads")?;
-        updates.extend(toy.decode(payload).ok().map(|update| (entry.weight, update)));
+        let blob = Net::any(&net, &entry.payload).ok_or("nobody has one of its payloads")?;
+        let update = unseal(&entry.hotkey, blob).and_then(|payload| toy.decode(payload)).ok();
+        updates.extend(update.map(|update| (entry.weight, update)));
     }
     Ok(updates)
 }

@@ -72,9 +72,9 @@ impl Learner for SimLearner {
         self.toy.probe(seed)
     }
 
-    fn judge(&mut self, job: &JudgeJob, update: &ToyUpdate) -> Result<Evidence, BoxError> {
+    fn judge(&mut self, job: &JudgeJob, update: &ToyUpdate, among: &[&ToyUpdate]) -> Result<Evidence, BoxError> {
         self.place.compute(JUDGEMENT);
-        self.toy.judge(job, update)
+        self.toy.judge(job, update, among)
     }
 
     fn apply(&mut self, updates: &[(f32, &ToyUpdate)], own: Own, next: Window) -> Result<Vec<usize>, BoxError> {

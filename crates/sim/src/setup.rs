@@ -1,7 +1,7 @@
 //! What the seed decides before time begins: who the nodes are and how they are placed.
 
 use pactum_protocol::{BlockNumber, Digest, Limits, Neuron, Sign, Timestamp, Uid, Window, run_digest};
-use pactum_round::{Role, Rules};
+use pactum_round::{Role, Rules, SEAL_BYTES};
 
 use crate::agenda::Millis;
 use crate::cheats::Cheat;
@@ -63,7 +63,7 @@ impl Setup {
     pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
         let hparams = scenario.hparams(seed);
         let count = usize::try_from(hparams.compression.top_k).unwrap_or(usize::MAX);
-        let limits = Limits::new(payload_bytes(count) as u64, scenario.max_entries);
+        let limits = Limits::new(payload_bytes(count) as u64 + SEAL_BYTES, scenario.max_entries);
         let run = run_digest(&block_hash(seed, BlockNumber(0)), &hparams.digest());
         let rules = Rules::new(run, hparams, limits);
         let profiles: Vec<Profile> = (0..scenario.nodes()).map(|uid| profile(scenario, seed, uid)).collect();

@@ -42,8 +42,6 @@ pub struct ToyLearner {
     feedback: Vec<f32>,
     trained: Option<Vec<f32>>,
     pending: Option<Pending>,
-    /// The median norm of the newest contributions that were applied; 0 before the first.
-    usual: f64,
 }
 
 /// What becomes of the error feedback when the window commits.
@@ -66,7 +64,6 @@ impl ToyLearner {
             feedback: vec![0.0; DIMENSION],
             trained: None,
             pending: None,
-            usual: 0.0,
         }
     }
 
@@ -75,10 +72,9 @@ impl ToyLearner {
     /// # Errors
     /// If the snapshot has another length or holds values that are not finite.
     pub fn restore(hparams: &Hparams, snapshot: &[u8]) -> Result<Self, StateError> {
-        let (usual, values) = snapshot.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
-        let mut values = read("snapshot", values, 2 * DIMENSION)?;
+        let mut values = read("snapshot", snapshot, 2 * DIMENSION)?;
         let feedback = values.split_off(DIMENSION);
-        Ok(Self { theta: values, feedback, usual: f64::from_le_bytes(*usual), ..Self::new(hparams) })
+        Ok(Self { theta: values, feedback, ..Self::new(hparams) })
     }
 
     /// The number of values in a payload.
@@ -99,7 +95,7 @@ impl ToyLearner {
     fn aggregate(&self, updates: &[(f32, &ToyUpdate)]) -> Vec<f32> {
         let mut sum = vec![0.0_f32; DIMENSION];
         let mut weights = vec![0.0_f32; DIMENSION];
-        let median = median_norm(updates);
+        let median = median_norm(&updates.iter().map(|(_, update)| *update).collect::<Vec<_>>());
         let mut all = 0.0_f32;
         for (weight, update) in updates {
             update.add_to(&mut sum, clip(update, median) * weight);
@@ -165,11 +161,11 @@ impl Learner for ToyLearner {
         Digest::derive("pactum sim 1 probe", &parts)
     }
 
-    fn judge(&mut self, job: &JudgeJob, update: &ToyUpdate) -> Result<Evidence, BoxError> {
+    fn judge(&mut self, job: &JudgeJob, update: &ToyUpdate, among: &[&ToyUpdate]) -> Result<Evidence, BoxError> {
         let mut stepped = self.theta.clone();
         let scoring = self.hparams.scoring;
         // The outer step scales a giant down, so a giant must not be judged at full size.
-        let clip = if self.usual > 0.0 { clip(update, self.usual) } else { 1.0 };
+        let clip = clip(update, median_norm(among));
         update.add_to(&mut stepped, -(scoring.step_factor * self.hparams.outer.rate * clip));
         let assigned = Source::assigned(&job.assigned, job.uid.0);
         let unassigned = Source::unassigned(&job.assigned, &job.draw);
@@ -196,9 +192,6 @@ impl Learner for ToyLearner {
             (Own::Nothing, _) | (_, None) => {}
         }
         self.trained = None;
-        if !updates.is_empty() {
-            self.usual = median_norm(updates);
-        }
         Ok(if finite { Vec::new() } else { vec![0] })
     }
 
@@ -224,20 +217,18 @@ impl Learner for ToyLearner {
 
     fn adopt(&mut self, _window: Window, checkpoint: &[u8]) -> Result<(), BoxError> {
         self.theta = read("checkpoint", checkpoint, DIMENSION)?;
-        self.feedback = vec![0.0; DIMENSION];
-        (self.pending, self.trained, self.usual) = (None, None, 0.0);
+        (self.pending, self.trained) = (None, None);
         Ok(())
     }
 
     fn snapshot(&self) -> Vec<u8> {
-        let usual = self.usual.to_le_bytes().into_iter();
-        usual.chain(write(&self.theta)).chain(write(&self.feedback)).collect()
+        write(&self.theta).chain(write(&self.feedback)).collect()
     }
 }
 
 /// The lower median of the norms: the largest of the smaller half.
-fn median_norm(updates: &[(f32, &ToyUpdate)]) -> f64 {
-    let mut norms: Vec<f64> = updates.iter().map(|(_, update)| update.norm()).collect();
+fn median_norm(updates: &[&ToyUpdate]) -> f64 {
+    let mut norms: Vec<f64> = updates.iter().map(|update| update.norm()).collect();
     norms.sort_by(f64::total_cmp);
     norms.get(norms.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }

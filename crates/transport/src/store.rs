@@ -108,6 +108,15 @@ impl BlobStore {
         Ok(true)
     }
 
+    /// Removes every withheld blob: what was to be released by a process that is gone.
+    pub fn drop_withheld(&self) {
+        let mut index = self.lock();
+        let withheld = index.entries.iter().filter(|(_, entry)| entry.withheld).map(|(digest, _)| *digest);
+        for digest in withheld.collect::<Vec<_>>() {
+            self.forget(&mut index, &digest);
+        }
+    }
+
     /// The blob as a peer may see it. A file that is damaged is an absence, and is removed.
     #[must_use]
     pub fn serve(&self, digest: &Digest) -> Blob {

@@ -103,8 +103,8 @@ impl Learner for Cheat {
         self.trainer.probe(seed)
     }
 
-    fn judge(&mut self, job: &JudgeJob, update: &Self::Update) -> Result<Evidence, BoxError> {
-        self.trainer.judge(job, update)
+    fn judge(&mut self, job: &JudgeJob, update: &Self::Update, among: &[&Self::Update]) -> Result<Evidence, BoxError> {
+        self.trainer.judge(job, update, among)
     }
 
     fn apply(&mut self, updates: &[(f32, &Self::Update)], own: Own, next: Window) -> Result<Vec<usize>, BoxError> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{ApplyError, JudgeError, Weighted};
-use pactum_compress::{Quantiser, Settings};
+use pactum_compress::{Quantiser, Settings, clips};
 use pactum_model::{ModelConfig, RateSchedule, StepError};
 use proptest::prelude::*;
 
@@ -78,7 +78,7 @@ fn training_compressing_and_judging_leave_the_committed_state() {
     assert_eq!(learner.snapshot(true), before);
     let payload = learner.compress().unwrap();
     let update = learner.check(&payload).unwrap();
-    learner.judge(&update, 0.2, &batch(2)).unwrap();
+    learner.judge(&update, &[], 0.2, &batch(2)).unwrap();
     learner.screen(&[&update], &batch(2)).unwrap();
     learner.probe(&[1; 32]);
     learner.pending = None;
@@ -93,7 +93,7 @@ fn judging_measures_the_step_and_restores_every_bit() {
     let update = learner.check(&payload).unwrap();
     let digest = learner.state_digest();
     for step in [0.0, 0.2, 1.0, f32::NAN, f32::INFINITY] {
-        let pairs = learner.judge(&update, step, &batch(2)).unwrap();
+        let pairs = learner.judge(&update, &[], step, &batch(2)).unwrap();
         assert_eq!(pairs.len(), 4);
         assert_eq!(learner.state_digest(), digest);
         let improved = pairs.iter().all(|pair| pair.after < pair.before);
@@ -102,8 +102,33 @@ fn judging_measures_the_step_and_restores_every_bit() {
     assert_eq!(learner.base_losses.len(), 1, "the losses before are computed once");
     let mut moved = Learner::new(micro(), 1).unwrap();
     update.add_to(&mut moved.committed.theta, -0.2);
-    let after: Vec<f32> = learner.judge(&update, 0.2, &batch(2)).unwrap().iter().map(|pair| pair.after).collect();
+    let after: Vec<f32> = learner.judge(&update, &[], 0.2, &batch(2)).unwrap().iter().map(|pair| pair.after).collect();
     assert_eq!(moved.losses(&batch(2)).unwrap(), after);
+}
+
+#[test]
+fn a_giant_is_judged_as_the_aggregate_clips_it() {
+    let mut learner = Learner::new(micro(), 1).unwrap();
+    train(&mut learner, 0, 8);
+    let payload = learner.compress().unwrap();
+    let giant = learner.check(&payload).unwrap();
+    let mut small = Learner::new(micro(), 1).unwrap();
+    train(&mut small, 0, 1);
+    let payload = small.compress().unwrap();
+    let small = learner.check(&payload).unwrap();
+    let among = [&giant, &small];
+    let mut moved = Learner::new(micro(), 1).unwrap();
+    let weighted = among.map(|update| Weighted { update, weight: 1.0 });
+    let clipped = moved.apply(&weighted, None).unwrap().outer.clipped;
+    assert!(clipped[0] > clipped[1], "{clipped:?}");
+    let full = learner.judge(&giant, &[], 0.2, &batch(2)).unwrap();
+    let fair = learner.judge(&giant, &among, 0.2, &batch(2)).unwrap();
+    assert!(fair.iter().zip(&full).all(|(fair, full)| fair.after > full.after), "{fair:?} {full:?}");
+    let scales: Vec<f32> = clips(&giant, &among).iter().map(|clip| -0.2 * clip).collect();
+    let mut stepped = Learner::new(micro(), 1).unwrap();
+    giant.add_scaled(&mut stepped.committed.theta, &scales);
+    let after: Vec<f32> = fair.iter().map(|pair| pair.after).collect();
+    assert_eq!(stepped.losses(&batch(2)).unwrap(), after);
 }
 
 #[test]
@@ -113,7 +138,7 @@ fn screening_predicts_small_steps() {
     let payload = learner.compress().unwrap();
     let update = learner.check(&payload).unwrap();
     let predicted = learner.screen(&[&update], &batch(2)).unwrap()[0];
-    let pairs = learner.judge(&update, 1e-3, &batch(2)).unwrap();
+    let pairs = learner.judge(&update, &[], 1e-3, &batch(2)).unwrap();
     let gained: f64 = pairs.iter().map(|pair| f64::from(pair.before) - f64::from(pair.after)).sum::<f64>() / 4.0;
     assert!(predicted > 0.0);
     assert!((gained / 1e-3 / predicted - 1.0).abs() < 0.1, "{gained} against {predicted}");
@@ -234,7 +259,7 @@ fn what_does_not_fit_is_refused() {
     let payload = other.compress().unwrap();
     assert!(learner.check(&payload).is_err());
     let update = other.check(&payload).unwrap();
-    assert_eq!(learner.judge(&update, 0.1, &batch(0)), Err(JudgeError::OtherModel));
+    assert_eq!(learner.judge(&update, &[], 0.1, &batch(0)), Err(JudgeError::OtherModel));
     assert_eq!(learner.screen(&[&update], &batch(0)), Err(JudgeError::OtherModel));
     let digest = learner.state_digest();
     let foreign = [Weighted { update: &update, weight: 1.0 }];

@@ -1,4 +1,4 @@
-use pactum_protocol::{Draft, Header, Neuron, Sign, Signature, Time, Uid, VERSION};
+use pactum_protocol::{Draft, Header, Sign, Signature, Time, Uid, VERSION};
 
 use super::*;
 
@@ -122,6 +122,23 @@ fn only_those_on_the_metagraph_are_spoken_to() {
         Neuron { uid: Uid(0), hotkey: ALICE, stake: 0, permit: false, address: None, registered: BlockNumber(1) };
     inbox.set_known(&Metagraph { block: BlockNumber(45), neurons: vec![neuron] });
     assert!(inbox.admit(&ALICE) && !inbox.admit(&MALLORY));
+}
+
+#[test]
+fn a_peer_is_looked_for_where_it_was_last() {
+    let (_folder, inbox) = inbox();
+    let at = |block: u64, port: u16| {
+        let address = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        let registered = BlockNumber(1);
+        let neuron = Neuron { uid: Uid(0), hotkey: ALICE, stake: 0, permit: false, address, registered };
+        Metagraph { block: BlockNumber(block), neurons: vec![neuron] }
+    };
+    let port = |neuron: &Neuron| inbox.address_of(neuron).unwrap().port();
+    let old = at(10, 1).neurons[0];
+    assert_eq!(port(&old), 1, "an old place is better than none");
+    inbox.set_known(&at(45, 2));
+    inbox.set_known(&at(40, 1));
+    assert_eq!(port(&old), 2);
 }
 
 #[test]

@@ -54,6 +54,20 @@ fn nothing_but_damaged_snapshots_says_what_to_do() {
 }
 
 #[test]
+fn what_a_crash_left_is_removed_at_the_next_start() {
+    let (folder, journal) = journal_of(3);
+    drop(journal);
+    for name in ["window-1.snapshot", "window-4.snapshot", "window-5.draft"] {
+        fs::write(folder.path().join(name), b"left behind").unwrap();
+    }
+    let journal = DiskJournal::open(folder.path()).unwrap();
+    let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["journal.redb", "window-2.snapshot", "window-3.snapshot"]);
+    assert_eq!(journal.recover().unwrap().unwrap().entry, entry(3));
+}
+
+#[test]
 fn old_snapshots_are_removed() {
     let (folder, _journal) = journal_of(9);
     let snapshots = fs::read_dir(folder.path()).unwrap();

@@ -47,7 +47,7 @@ fn what_was_trained_on_improves_more_than_what_was_not() {
         let job = job(window, 3);
         let judge = JudgeJob { window: job.window, uid: job.uid, assigned: job.seed, draw: Digest::of(b"draw") };
         let state = learner.state_digest();
-        let evidence = learner.judge(&judge, &update).unwrap();
+        let evidence = learner.judge(&judge, &update, &[&update]).unwrap();
         assert_eq!(learner.state_digest(), state);
         let gain = |pairs: &[(f32, f32)]| pairs.iter().map(|(before, after)| before - after).sum::<f32>();
         assigned += gain(&evidence.assigned);

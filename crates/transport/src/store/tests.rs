@@ -53,6 +53,16 @@ fn a_withheld_blob_is_its_owners_alone_until_its_release() {
 }
 
 #[test]
+fn what_is_withheld_can_be_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, 100);
+    let (open, withheld) = (store.insert(b"open").unwrap(), store.insert_withheld(b"secret").unwrap());
+    store.drop_withheld();
+    assert_eq!((store.serve(&open), store.serve(&withheld)), (found(b"open"), Blob::Absent));
+    assert_eq!((store.bytes(), files(&store, "withheld")), (4, 0));
+}
+
+#[test]
 fn a_restart_finds_everything_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let (open, withheld, released) = {
