@@ -7,6 +7,7 @@
 //! - [`Compressor`]: error feedback in, payload bytes out.
 //! - [`decode`], [`SparseUpdate`]: payload bytes in, checked coordinates out.
 //! - [`outer_step`]: many updates in, one bit-exact step of the parameters out.
+//! - Feature `cuda`: `DeviceCompressor` and `outer_step_on_device`, the same on a CUDA device.
 //!
 //! # Formulas
 //!
@@ -31,6 +32,8 @@ mod bits;
 mod clip;
 mod codec;
 mod compress;
+#[cfg(feature = "cuda")]
+mod device;
 mod kernel;
 #[cfg(test)]
 mod laws;
@@ -44,6 +47,8 @@ mod update;
 pub use clip::clips;
 pub use codec::{CodecError, Limits, decode, read_settings};
 pub use compress::{CompressReport, Compressor};
+#[cfg(feature = "cuda")]
+pub use device::{DeviceCompressor, OnDeviceError, Uploaded, outer_step_on_device};
 pub use kernel::Instructions;
 pub use layout::{Grid, Layout, LayoutError, TensorLayout};
 pub use outer::{Mean, OuterReport, Weighted, outer_step};

@@ -72,7 +72,7 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
 }
 
 /// Updates with usable weights, with their positions.
-fn accepted<'a>(updates: &[Weighted<'a>], report: &mut OuterReport) -> Vec<(usize, Weighted<'a>)> {
+pub(crate) fn accepted<'a>(updates: &[Weighted<'a>], report: &mut OuterReport) -> Vec<(usize, Weighted<'a>)> {
     let usable = |peer: &Weighted<'_>| peer.weight.is_finite() && peer.weight > 0.0;
     let (accepted, ignored) = updates.iter().copied().enumerate().partition::<Vec<_>, _>(|(_, peer)| usable(peer));
     report.ignored = ignored.into_iter().map(|(index, _)| index).collect();
@@ -80,7 +80,12 @@ fn accepted<'a>(updates: &[Weighted<'a>], report: &mut OuterReport) -> Vec<(usiz
 }
 
 /// The factor of each peer in one tensor, `weight * c_p`; none if the step could overflow.
-fn plan(tensor: usize, peers: &[(usize, Weighted<'_>)], rate: f32, report: &mut OuterReport) -> Option<Vec<f32>> {
+pub(crate) fn plan(
+    tensor: usize,
+    peers: &[(usize, Weighted<'_>)],
+    rate: f32,
+    report: &mut OuterReport,
+) -> Option<Vec<f32>> {
     let norm = |peer: &Weighted<'_>| peer.update.norms()[tensor];
     let mut norms = peers.iter().map(|(_, peer)| norm(peer)).collect::<Vec<_>>();
     let median = lower_median(&mut norms)?;

@@ -1,0 +1,294 @@
+//! Compression and the outer step on a device, with the bytes and bits of the processor.
+//!
+//! The device accumulates, selects, quantises and keeps the residual; entropy coding stays on the processor, where it
+//! runs while the device works on the next tensor.
+
+use pactum_kernels::{
+    Buffer, Compress, Device, DeviceError, Divisor, Feedback, Levels, Mark, Matrix, Outer, Peer, Picked, Tensor, Update,
+};
+use rayon::in_place_scope;
+use thiserror::Error;
+
+use crate::codec::{encode_section, join};
+use crate::compress::{CompressReport, Part};
+use crate::layout::{Layout, Section, TensorLayout};
+use crate::outer::{Mean, OuterReport, Weighted, accepted, plan};
+use crate::quantise::Scales;
+use crate::settings::{Quantiser, Settings, SettingsError};
+use crate::update::SparseUpdate;
+
+/// Why work on a device was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OnDeviceError {
+    /// The settings do not fit the layout.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no kernel for this quantiser.
+    #[error("there is no kernel for the quantiser {0:?}: use a `Compressor`")]
+    Quantiser(Quantiser),
+    /// The device, or what was given to it.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// An update was decoded for another layout.
+    #[error("an update was decoded for another layout")]
+    Layout,
+}
+
+/// A [`crate::Compressor`] for error feedback in the memory of a device: the same payloads and the same residual.
+#[derive(Debug)]
+pub struct DeviceCompressor {
+    layout: Layout,
+    settings: Settings,
+    levels: Levels,
+    picked: Picked,
+    report: CompressReport,
+}
+
+/// What a section became on the device.
+struct Chosen {
+    heads: Vec<u64>,
+    indices: Vec<u16>,
+    codes: Vec<u8>,
+    slots: usize,
+}
+
+impl DeviceCompressor {
+    /// A compressor for one layout. It takes about `3 * top_k / edge^2` bytes of the device's memory for each parameter.
+    ///
+    /// # Errors
+    /// If the settings do not fit the layout, there is no kernel for the quantiser, or the device has too little memory.
+    pub fn new(device: &Device, layout: Layout, settings: Settings) -> Result<DeviceCompressor, OnDeviceError> {
+        settings.check(&layout)?;
+        let levels = levels_of(settings.quantiser).ok_or(OnDeviceError::Quantiser(settings.quantiser))?;
+        let lengths = layout.tensors().iter().map(|tensor| matrix_of(tensor).longest());
+        let slots = lengths.map(|length| layout.kept(length, settings.top_k)).max().unwrap_or(0);
+        let picked = Picked::new(device, layout.chunks(), slots)?;
+        Ok(DeviceCompressor { layout, settings, levels, picked, report: CompressReport::default() })
+    }
+
+    /// The layout it was made for.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What the last call did.
+    #[must_use]
+    pub fn report(&self) -> CompressReport {
+        self.report
+    }
+
+    /// Encodes the largest values of `feedback` (already `decay * E + delta`) and leaves the residual in it.
+    ///
+    /// # Errors
+    /// If the buffer is not as long as the layout, or the device fails; then the feedback is not to be used any more.
+    pub fn compress(&mut self, feedback: &mut Buffer<f32>) -> Result<Vec<u8>, OnDeviceError> {
+        self.run(Feedback { values: feedback, step: None, subtract: true })
+    }
+
+    /// Adds `before - after` to the decayed feedback, encodes the largest values and leaves the residual.
+    ///
+    /// # Errors
+    /// As [`DeviceCompressor::compress`].
+    pub fn accumulate_and_compress(
+        &mut self,
+        feedback: &mut Buffer<f32>,
+        before: &Buffer<f32>,
+        after: &Buffer<f32>,
+        decay: f32,
+    ) -> Result<Vec<u8>, OnDeviceError> {
+        self.run(Feedback { values: feedback, step: Some((before, after, decay)), subtract: true })
+    }
+
+    /// The same, but the feedback keeps what the payload carries: see [`crate::Compressor::accumulate_and_encode`].
+    ///
+    /// # Errors
+    /// As [`DeviceCompressor::compress`].
+    pub fn accumulate_and_encode(
+        &mut self,
+        feedback: &mut Buffer<f32>,
+        before: &Buffer<f32>,
+        after: &Buffer<f32>,
+        decay: f32,
+    ) -> Result<Vec<u8>, OnDeviceError> {
+        self.run(Feedback { values: feedback, step: Some((before, after, decay)), subtract: false })
+    }
+
+    fn run(&mut self, mut feedback: Feedback<'_>) -> Result<Vec<u8>, OnDeviceError> {
+        same_length(&self.layout, feedback.values)?;
+        let device = feedback.values.device().clone();
+        self.picked.rejected.write(&[0])?;
+        let mut marks = Vec::with_capacity(self.layout.tensors().len());
+        for tensor in self.layout.tensors() {
+            let matrix = matrix_of(tensor);
+            let kept = matrix.lengths().map(|length| self.layout.kept(length, self.settings.top_k));
+            Compress { matrix, kept, levels: self.levels }.run(&mut feedback, &mut self.picked)?;
+            marks.push(device.mark()?);
+        }
+        let (sections, selected) = self.encode(&marks)?;
+        let rejected = self.picked.rejected.read()?.first().map_or(0, |&count| count as usize);
+        self.report = CompressReport { selected, rejected };
+        Ok(join(&self.layout, &self.settings, &sections))
+    }
+
+    /// Reads sections as they become ready, and codes them while others are still being selected.
+    fn encode(&self, marks: &[Mark]) -> Result<(Vec<Vec<u8>>, usize), DeviceError> {
+        let (layout, settings) = (&self.layout, &self.settings);
+        let mut encoded = vec![Vec::new(); layout.sections().len()];
+        let selected = in_place_scope(|scope| {
+            let mut selected = 0;
+            for (section, bytes) in layout.sections().iter().zip(&mut encoded) {
+                let chosen = self.read(section, &marks[section.tensor])?;
+                selected += chosen.heads.iter().map(|&head| count_of(head)).sum::<usize>();
+                scope
+                    .spawn(move |_| *bytes = encode_section(layout, settings, section, &chosen.parts(layout, section)));
+            }
+            Ok::<_, DeviceError>(selected)
+        })?;
+        Ok((encoded, selected))
+    }
+
+    fn read(&self, section: &Section, mark: &Mark) -> Result<Chosen, DeviceError> {
+        let slots = self.picked.slots();
+        let places = section.chunks.start * slots..section.chunks.end * slots;
+        Ok(Chosen {
+            heads: self.picked.heads.read_after(mark, section.chunks.clone())?,
+            indices: self.picked.indices.read_after(mark, places.clone())?,
+            codes: self.picked.codes.read_after(mark, places)?,
+            slots,
+        })
+    }
+}
+
+impl Chosen {
+    /// The same in the form that the codec takes.
+    fn parts(&self, layout: &Layout, section: &Section) -> Vec<Part> {
+        let mut chunks = self.heads.iter().zip(self.indices.chunks(self.slots).zip(self.codes.chunks(self.slots)));
+        let bands = &layout.bands()[section.bands.clone()];
+        let part = |across| {
+            let mut part = Part::default();
+            for (&head, (indices, codes)) in chunks.by_ref().take(across) {
+                let count = count_of(head).min(indices.len());
+                part.counts.push(count as u16);
+                part.scales.push(Scales { low: (head >> 16) as u16, high: (head >> 32) as u16 });
+                part.indices.extend_from_slice(&indices[..count]);
+                part.codes.extend_from_slice(&codes[..count]);
+            }
+            part
+        };
+        bands.iter().map(|band| band.across).map(part).collect()
+    }
+}
+
+/// An update whose values were brought to a device.
+#[derive(Debug)]
+pub struct Uploaded<'a> {
+    update: &'a SparseUpdate,
+    there: Update,
+}
+
+impl<'a> Uploaded<'a> {
+    /// Brings a decoded update to a device: about six bytes for each value.
+    ///
+    /// # Errors
+    /// If the device has too little memory.
+    pub fn new(device: &Device, update: &'a SparseUpdate) -> Result<Uploaded<'a>, OnDeviceError> {
+        let (mut starts, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+        for band in update.layout().bands() {
+            for chunk in 0..band.across {
+                let (of_chunk, with) = update.band_chunk(band, chunk);
+                indices.extend_from_slice(of_chunk);
+                values.extend_from_slice(with);
+                starts.push(indices.len() as u64);
+            }
+        }
+        Ok(Uploaded { update, there: Update::upload(device, &starts, &indices, &values)? })
+    }
+
+    /// The update.
+    #[must_use]
+    pub fn update(&self) -> &'a SparseUpdate {
+        self.update
+    }
+
+    /// Norms and largest magnitudes as the device finds them: the same bits as [`SparseUpdate::norms`] and
+    /// [`SparseUpdate::peaks`].
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn norms(&self) -> Result<(Vec<f64>, Vec<f32>), OnDeviceError> {
+        let layout = self.update.layout();
+        let firsts = layout.tensors().iter().map(|tensor| tensor.chunk).chain([layout.chunks()]);
+        Ok(self.there.norms(&firsts.map(|first| first as u64).collect::<Vec<_>>())?)
+    }
+
+    /// Queues `dense += scale * update`: the bits of [`SparseUpdate::add_to`], and with a scale of -1 those of
+    /// [`SparseUpdate::subtract_from`].
+    ///
+    /// # Errors
+    /// If the buffer is not as long as the layout, or the device refuses.
+    pub fn add_to(&self, dense: &mut Buffer<f32>, scale: f32) -> Result<(), OnDeviceError> {
+        let layout = self.update.layout();
+        same_length(layout, dense)?;
+        Ok(layout.tensors().iter().try_for_each(|tensor| self.there.add_to(dense, &matrix_of(tensor), scale))?)
+    }
+}
+
+/// [`crate::outer_step`] of parameters in the memory of a device: the same bits. Peers are updates and their weights.
+///
+/// # Errors
+/// If the parameters are not as long as the layout, an update was decoded for another layout or lies on another device,
+/// or the device fails; then the parameters are not to be used any more.
+pub fn outer_step_on_device(
+    theta: &mut Buffer<f32>,
+    layout: &Layout,
+    peers: &[(&Uploaded<'_>, f32)],
+    mean: Mean,
+    rate: f32,
+) -> Result<OuterReport, OnDeviceError> {
+    same_length(layout, theta)?;
+    if !peers.iter().all(|(peer, _)| peer.update.layout() == layout) {
+        return Err(OnDeviceError::Layout);
+    }
+    let updates = peers.iter().map(|&(peer, weight)| Weighted { update: peer.update, weight }).collect::<Vec<_>>();
+    let mut report = OuterReport { clipped: vec![0; peers.len()], ..OuterReport::default() };
+    let counted = accepted(&updates, &mut report);
+    if counted.is_empty() {
+        return Ok(report);
+    }
+    let mut tensors = Vec::with_capacity(layout.tensors().len());
+    for (number, tensor) in layout.tensors().iter().enumerate() {
+        if let Some(factors) = plan(number, &counted, rate, &mut report) {
+            tensors.push(Tensor { matrix: matrix_of(tensor), factors });
+        }
+    }
+    let divisor = match mean {
+        Mean::Peers => Divisor::Total(counted.iter().fold(0.0, |sum, (_, peer)| sum + peer.weight)),
+        Mean::Contributors => Divisor::Contributors,
+    };
+    let there = counted.iter().map(|&(place, peer)| Peer { update: &peers[place].0.there, weight: peer.weight });
+    Outer { divisor, rate }.run(theta, &there.collect::<Vec<_>>(), &tensors)?;
+    Ok(report)
+}
+
+fn levels_of(quantiser: Quantiser) -> Option<Levels> {
+    let of = [(Quantiser::SignScale, Levels::One), (Quantiser::TwoLevels, Levels::Two)];
+    of.into_iter().find(|(kernel, _)| *kernel == quantiser).map(|(_, levels)| levels)
+}
+
+fn matrix_of(tensor: &TensorLayout) -> Matrix {
+    let TensorLayout { offset, chunk, rows, columns, bands, across, .. } = *tensor;
+    Matrix { offset, chunk, rows, columns, bands, across }
+}
+
+/// How many values a chunk has.
+fn count_of(head: u64) -> usize {
+    (head & 0xffff) as usize
+}
+
+fn same_length(layout: &Layout, buffer: &Buffer<f32>) -> Result<(), DeviceError> {
+    let (expected, found) = (layout.len(), buffer.len());
+    let what = "a vector of all parameters";
+    if expected == found { Ok(()) } else { Err(DeviceError::Length { what, expected, found }) }
+}

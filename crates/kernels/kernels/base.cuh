@@ -1,0 +1,108 @@
+/* What every kernel source begins with: words, places of chunks, and the few operations whose spelling differs between
+ * the device's compiler and a C compiler that runs the same sources on the processor (emulation/emulation.h).
+ *
+ * The sources keep to what C and CUDA C++ have in common. Arithmetic is plain IEEE 754: it is compiled without fusing
+ * products into sums, with exact division and square root, and with subnormal numbers. */
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+/* Threads of every block, lanes of a warp, warps of a block. */
+#define THREADS 256u
+#define LANES 32u
+#define WARPS (THREADS / LANES)
+#define ALL 0xffffffffu
+#define MAGNITUDE 0x7fffffffu
+
+#ifndef EMULATION
+#define DEVICE static __device__ __forceinline__
+/* One argument, a structure of words of eight bytes; its size is the same for every compiler. */
+#define KERNEL(name, Arguments) extern "C" __global__ void __launch_bounds__(THREADS) name(const Arguments a)
+/* The block's shared memory; how much there is, the launch says. */
+#define ARENA(name) extern __shared__ u64 name[]
+#endif
+
+/* A number that came as a word of eight bytes. */
+DEVICE float number_of(u64 word) {
+    return __uint_as_float((u32)word);
+}
+
+DEVICE u32 key_of(float value) {
+    return __float_as_uint(value) & MAGNITUDE;
+}
+
+DEVICE u32 least_of(u32 a, u32 b) {
+    return a < b ? a : b;
+}
+
+/* A matrix of rows x columns, row after row, cut into bands of whole rows and each band into chunks. */
+typedef struct {
+    u64 rows, columns, bands, across;
+} Matrix;
+
+/* One chunk: `rows` runs of `width` elements, `stride` apart, the first at `start`. */
+typedef struct {
+    u64 start, stride;
+    u32 rows, width, length;
+} Chunk;
+
+/* Where part `index` begins when `length` is cut into `parts` as evenly as possible. */
+DEVICE u64 bound_of(u64 length, u64 parts, u64 index) {
+    return length / parts * index + length % parts * index / parts;
+}
+
+DEVICE Chunk chunk_of(Matrix matrix, u64 number) {
+    u64 band = number / matrix.across, place = number % matrix.across;
+    u64 top = bound_of(matrix.rows, matrix.bands, band);
+    u64 left = bound_of(matrix.columns, matrix.across, place);
+    Chunk chunk;
+    chunk.start = top * matrix.columns + left;
+    chunk.stride = matrix.columns;
+    chunk.rows = (u32)(bound_of(matrix.rows, matrix.bands, band + 1) - top);
+    chunk.width = (u32)(bound_of(matrix.columns, matrix.across, place + 1) - left);
+    chunk.length = chunk.rows * chunk.width;
+    return chunk;
+}
+
+/* Where element `index` of a chunk lies in the matrix. */
+DEVICE u64 position_of(Chunk chunk, u32 index) {
+    return chunk.start + (u64)(index / chunk.width) * chunk.stride + index % chunk.width;
+}
+
+/* A walk of one thread over the elements first, first + step, first + 2 step and so on of a chunk: no division on the
+ * way. */
+typedef struct {
+    u32 index, column, over, down;
+    u64 position, step;
+} Walk;
+
+DEVICE Walk walk_from(Chunk chunk, u32 first, u32 step) {
+    Walk walk;
+    walk.index = first;
+    walk.step = step;
+    walk.column = first % chunk.width;
+    walk.down = step / chunk.width;
+    walk.over = step % chunk.width;
+    walk.position = position_of(chunk, first);
+    return walk;
+}
+
+DEVICE void walk_on(Walk *walk, Chunk chunk) {
+    u64 rows = walk->down;
+    walk->index += (u32)walk->step;
+    walk->column += walk->over;
+    walk->position += walk->over;
+    if (walk->column >= chunk.width) {
+        walk->column -= chunk.width;
+        walk->position -= chunk.width;
+        rows += 1;
+    }
+    walk->position += rows * chunk.stride;
+}
+
+/* How many threads of the block say yes; all threads must ask. */
+DEVICE u32 count_of(u32 yes) {
+    return (u32)__syncthreads_count((int)yes);
+}

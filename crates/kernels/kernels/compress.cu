@@ -1,0 +1,325 @@
+/* One pass over one tensor: error feedback is decayed, the step of the parameters added, the largest of every chunk
+ * selected, quantised and taken off. One block for each chunk; the chunk stays in shared memory between one read and
+ * one write of the feedback.
+ *
+ * What is selected: the `kept` elements of largest magnitude; of equal ones the lower position wins, zeros never do. */
+
+/* Bits of the largest number that can be compressed, 2^30. */
+#define LARGEST 0x4e800000u
+/* Bits of a mantissa that a scale leaves out, upper bits of 2^-80 less one, code of 2^32. */
+#define DROPPED 19u
+#define BASE (((127u - 80u) << 4) - 1u)
+#define CODE_MAX ((112u << 4) + 1u)
+/* Rounds of Lloyd's algorithm for two levels. */
+#define ROUNDS 4u
+/* Lanes in which selected values are summed. */
+#define SUM_LANES 16u
+/* Keys that are searched apart from all others. */
+#define LIST 1024u
+/* Bits of a key that the first, rough search leaves out. */
+#define ROUGH 16
+#define TWO_LEVELS 2u
+
+typedef struct {
+    float *feedback;
+    /* Parameters before and after; null: the feedback is taken as it is. */
+    const float *before, *after;
+    /* For each chunk: number of values, lower scale, upper scale, 16 bits each. */
+    u64 *heads;
+    /* For each chunk `slots` places. */
+    u16 *indices;
+    u8 *codes;
+    /* How many values could not be used. */
+    u64 *rejected;
+    Matrix matrix;
+    /* Values kept of a chunk, by whether it has one row more and one column more than the shortest. */
+    u64 kept[4];
+    u64 slots, decay, quantiser, subtract;
+} CompressArguments;
+
+typedef struct {
+    u32 found, largest, low, high;
+    u32 above[WARPS], equal[WARPS];
+    u32 list[LIST];
+} Search;
+
+/* The elements of this thread's warp: a run of the chunk, so that the order of warps is that of positions. */
+typedef struct {
+    u32 begin, end;
+} Share;
+
+DEVICE Share share_of(u32 length, u32 warp) {
+    u32 steps = (length + THREADS - 1) / THREADS;
+    Share share;
+    share.begin = least_of(warp * steps * LANES, length);
+    share.end = least_of(share.begin + steps * LANES, length);
+    return share;
+}
+
+/* Reads this thread's elements and returns the largest key among them. */
+DEVICE u32 load(const CompressArguments *a, Chunk chunk, Share share, u32 lane, float *values) {
+    float decay = number_of(a->decay);
+    u32 largest = 0, rejected = 0;
+    Walk walk;
+    if (share.begin + lane >= share.end) {
+        return 0;
+    }
+    for (walk = walk_from(chunk, share.begin + lane, LANES); walk.index < share.end; walk_on(&walk, chunk)) {
+        float value = a->feedback[walk.position];
+        u32 key;
+        if (a->before) {
+            float step = a->before[walk.position] - a->after[walk.position];
+            value = decay * value + step;
+        }
+        key = key_of(value);
+        if (key > LARGEST) {
+            value = 0.0f;
+            key = 0;
+            rejected += 1;
+        }
+        values[walk.index] = value;
+        largest = key > largest ? key : largest;
+    }
+    if (rejected) {
+        atomicAdd(a->rejected, (u64)rejected);
+    }
+    return largest;
+}
+
+/* A key, at least 1, that `kept` elements reach if so many are not zero: that many threads have one that does. */
+DEVICE u32 rough_bound(u32 largest, u32 kept) {
+    u32 bound = 0, bit;
+    if (kept > THREADS) {
+        return 1;
+    }
+    for (bit = 1u << 30; bit >> ROUGH; bit >>= 1) {
+        if (count_of(largest >= (bound | bit)) >= kept) {
+            bound |= bit;
+        }
+    }
+    return bound ? bound : 1;
+}
+
+/* Lists the keys that reach the bound, in any order, and counts those that find no room too. */
+DEVICE void list_keys(Search *search, const float *values, Share share, u32 lane, u32 bound) {
+    u32 base;
+    for (base = share.begin; base < share.end; base += LANES) {
+        u32 key = base + lane < share.end ? key_of(values[base + lane]) : 0;
+        u32 reach = __ballot_sync(ALL, key >= bound), first = 0;
+        if (lane == 0 && reach) {
+            first = atomicAdd(&search->found, (u32)__popc(reach));
+        }
+        first = __shfl_sync(ALL, first, 0) + __popc(reach & ((1u << lane) - 1));
+        if (key >= bound && first < LIST) {
+            search->list[first] = key;
+        }
+    }
+}
+
+/* How many of some keys reach a bound. */
+DEVICE u32 reaching(const u32 *keys, u32 count, u32 bound) {
+    u32 base, sum = 0;
+    for (base = 0; base < count; base += THREADS) {
+        u32 place = base + threadIdx.x;
+        sum += count_of(place < count && (keys[place] & MAGNITUDE) >= bound);
+    }
+    return sum;
+}
+
+/* Keys above `least` are selected, and the first `ties` of those equal to it. */
+typedef struct {
+    u32 least, ties;
+} Threshold;
+
+DEVICE Threshold threshold_of(Search *search, const float *values, u32 length, u32 kept, u32 bound) {
+    u32 found = search->found, end = search->largest + 1;
+    const u32 *keys = found > LIST ? (const u32 *)values : search->list;
+    u32 count = found > LIST ? length : found;
+    Threshold threshold;
+    threshold.least = bound;
+    threshold.ties = length;
+    if (found <= kept) {
+        return threshold;
+    }
+    /* More than `kept` keys reach `least`, fewer reach `end`. */
+    while (end - threshold.least > 1) {
+        u32 middle = threshold.least + (end - threshold.least) / 2;
+        u32 reached = reaching(keys, count, middle);
+        if (reached == kept) {
+            threshold.least = middle;
+            return threshold;
+        }
+        if (reached > kept) {
+            threshold.least = middle;
+        } else {
+            end = middle;
+        }
+    }
+    threshold.ties = kept - reaching(keys, count, end);
+    return threshold;
+}
+
+/* Writes the positions of the selected elements in order and returns how many there are. */
+DEVICE u32 pick(Search *search, const float *values, Share share, u32 lane, Threshold threshold, u16 *picks) {
+    u32 warp = threadIdx.x / LANES, base, above = 0, equal = 0, place = 0, total = 0, ties = threshold.ties, mine = 0;
+    for (base = share.begin; base < share.end; base += LANES) {
+        u32 key = base + lane < share.end ? key_of(values[base + lane]) : 0;
+        above += __popc(__ballot_sync(ALL, key > threshold.least));
+        equal += __popc(__ballot_sync(ALL, key == threshold.least));
+    }
+    if (lane == 0) {
+        search->above[warp] = above;
+        search->equal[warp] = equal;
+    }
+    __syncthreads();
+    for (base = 0; base < WARPS; base += 1) {
+        u32 taken = least_of(search->equal[base], ties);
+        if (base == warp) {
+            place = total;
+            mine = ties;
+        }
+        total += search->above[base] + taken;
+        ties -= taken;
+    }
+    for (base = share.begin; base < share.end; base += LANES) {
+        u32 key = base + lane < share.end ? key_of(values[base + lane]) : 0, before = (1u << lane) - 1;
+        u32 same = __ballot_sync(ALL, key == threshold.least);
+        u32 tie = key == threshold.least && (u32)__popc(same & before) < mine;
+        u32 taken = __ballot_sync(ALL, key > threshold.least || tie);
+        if (key > threshold.least || tie) {
+            picks[place + __popc(taken & before)] = (u16)(base + lane);
+        }
+        place += __popc(taken);
+        mine -= least_of(mine, (u32)__popc(same));
+    }
+    return total;
+}
+
+DEVICE u32 code_of(float value) {
+    u32 upper = (__float_as_uint(value) + (1u << (DROPPED - 1))) >> DROPPED;
+    return upper > BASE ? least_of(upper - BASE, CODE_MAX) : 0;
+}
+
+DEVICE float value_of(u32 code) {
+    return code ? __uint_as_float((BASE + code) << DROPPED) : 0.0f;
+}
+
+DEVICE float magnitude_of(float value) {
+    return __uint_as_float(key_of(value));
+}
+
+/* Mean magnitudes of the selected values from a border on and below it; zero where there are none. Value i is summed in
+ * lane i mod 16, and lanes are added pairwise, halves first. One warp, its halves side by side. */
+typedef struct {
+    float above, below;
+} Means;
+
+DEVICE Means means_of(const float *values, const u16 *picks, u32 count, float border) {
+    u32 lane = threadIdx.x % LANES, place, holding = 0, width;
+    float sum = 0.0f, mean;
+    Means means;
+    for (place = lane % SUM_LANES; place < count; place += SUM_LANES) {
+        float magnitude = magnitude_of(values[picks[place]]);
+        u32 holds = lane < SUM_LANES ? magnitude >= border : magnitude < border;
+        sum += holds ? magnitude : 0.0f;
+        holding += holds;
+    }
+    for (width = SUM_LANES / 2; width > 0; width /= 2) {
+        sum += __uint_as_float(__shfl_down_sync(ALL, __float_as_uint(sum), width, SUM_LANES));
+        holding += __shfl_down_sync(ALL, holding, width, SUM_LANES);
+    }
+    mean = holding ? sum / (float)holding : 0.0f;
+    means.above = __uint_as_float(__shfl_sync(ALL, __float_as_uint(mean), 0));
+    means.below = __uint_as_float(__shfl_sync(ALL, __float_as_uint(mean), SUM_LANES));
+    return means;
+}
+
+/* Chooses the scales of a chunk: one warp. */
+DEVICE void choose_scales(Search *search, const float *values, const u16 *picks, u32 count, u64 quantiser) {
+    float border = means_of(values, picks, count, 0.0f).above, low = border, high = border;
+    u32 round, first, second;
+    if (quantiser == TWO_LEVELS) {
+        for (round = 0; round < ROUNDS; round += 1) {
+            Means means = means_of(values, picks, count, border);
+            /* The mean of equal values may round to just above them. */
+            if (means.above == 0.0f) {
+                break;
+            }
+            low = means.below > 0.0f ? means.below : means.above;
+            high = means.above;
+            border = 0.5f * (low + high);
+        }
+    }
+    first = code_of(low);
+    second = code_of(high);
+    if (threadIdx.x == 0) {
+        search->low = quantiser == TWO_LEVELS ? least_of(first, second) : 0;
+        search->high = second;
+    }
+}
+
+/* Writes head, positions and codes of the chunk, and takes what they stand for off its values. */
+DEVICE void emit(const CompressArguments *a, const Search *search, const u16 *picks, u32 count, float *values) {
+    float low = value_of(search->low), high = value_of(search->high), border = 0.5f * (low + high);
+    u64 slot = (u64)blockIdx.x * a->slots;
+    u32 place, levels = a->quantiser == TWO_LEVELS;
+    if (threadIdx.x == 0) {
+        a->heads[blockIdx.x] = count | (u64)search->low << 16 | (u64)search->high << 32;
+    }
+    if (search->low == search->high) {
+        border = 0.0f;
+    }
+    for (place = threadIdx.x; place < count; place += THREADS) {
+        u32 index = picks[place];
+        float value = values[index];
+        u32 upper = levels && magnitude_of(value) >= border, sign = __float_as_uint(value) >> 31;
+        float level = upper || !levels ? high : low;
+        a->indices[slot + place] = (u16)index;
+        a->codes[slot + place] = (u8)(sign | upper << 1);
+        if (a->subtract) {
+            values[index] = value - (sign ? -level : level);
+        }
+    }
+}
+
+/* Shared memory: the chunk's values, what the search needs, positions of the selected. */
+KERNEL(compress, CompressArguments) {
+    ARENA(arena);
+    Chunk chunk = chunk_of(a.matrix, blockIdx.x);
+    u32 lane = threadIdx.x % LANES, taller = chunk.rows > a.matrix.rows / a.matrix.bands;
+    u32 wider = chunk.width > a.matrix.columns / a.matrix.across;
+    u32 kept = (u32)a.kept[2 * taller + wider], bound, largest, count;
+    Share share = share_of(chunk.length, threadIdx.x / LANES);
+    Search *search = (Search *)arena;
+    float *values = (float *)(search + 1);
+    u16 *picks = (u16 *)(values + chunk.length);
+    Threshold threshold;
+    Walk walk;
+
+    if (threadIdx.x == 0) {
+        search->found = 0;
+        search->largest = 0;
+    }
+    __syncthreads();
+    largest = load(&a, chunk, share, lane, values);
+    atomicMax(&search->largest, largest);
+    __syncthreads();
+    bound = rough_bound(largest, kept);
+    list_keys(search, values, share, lane, bound);
+    __syncthreads();
+    threshold = threshold_of(search, values, chunk.length, kept, bound);
+    count = pick(search, values, share, lane, threshold, picks);
+    __syncthreads();
+    if (threadIdx.x < LANES) {
+        choose_scales(search, values, picks, count, a.quantiser);
+    }
+    __syncthreads();
+    /* Below the smallest scale nothing is sent. */
+    emit(&a, search, picks, search->high ? count : 0, values);
+    __syncthreads();
+    if (share.begin + lane < share.end) {
+        for (walk = walk_from(chunk, share.begin + lane, LANES); walk.index < share.end; walk_on(&walk, chunk)) {
+            a.feedback[walk.position] = values[walk.index];
+        }
+    }
+}
