@@ -15,7 +15,8 @@ use crate::plain::{bytes_of, bytes_of_mut};
 use crate::source::{BASE, Source};
 
 const BEFORE: &str = include_str!("../emulation/emulation.h");
-const AFTER: &str = include_str!("../emulation/emulation.c");
+const FIBRES: &str = include_str!("../emulation/fibres.c");
+const COMMANDS: &str = include_str!("../emulation/emulation.c");
 /// No product is fused into a sum; values may be looked at as words.
 const FLAGS: [&str; 6] = ["-std=gnu11", "-O1", "-g", "-ffp-contract=off", "-fno-strict-aliasing", "-w"];
 /// Shared memory of a block, as on recent devices.
@@ -164,7 +165,7 @@ fn program(sources: &[Source]) -> String {
     let bodies = sources.iter().map(|source| &source.text[BASE.len()..]).collect::<Vec<_>>().join("\n");
     let kernels = sources.iter().flat_map(|source| source.kernels).map(|kernel| format!("    ENTRY({kernel}),\n"));
     let table = format!("static const Kernel KERNELS[] = {{\n{}}};\n", kernels.collect::<String>());
-    [BEFORE, BASE, &bodies, &table, AFTER].join("\n")
+    [BEFORE, BASE, &bodies, &table, FIBRES, COMMANDS].join("\n")
 }
 
 /// The compiled program, made unless the folder has it.

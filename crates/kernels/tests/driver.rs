@@ -1,0 +1,106 @@
+//! What is called of NVIDIA's driver and compiler, tested where there is neither: stand-ins for both, made by the system's C
+//! compiler over the emulation, are loaded under their names. A process of its own, so that no other test meets them.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, unsafe_code, reason = "a test fails by panicking, and loading a library is unsafe")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libloading::os::unix::{Library, RTLD_NOW};
+use pactum_kernels::{
+    Compress, Device, DeviceError, Divisor, Feedback, Levels, Matrix, Outer, Peer, Picked, SOURCES, Tensor, Update,
+};
+
+const BASE: &str = include_str!("../kernels/base.cuh");
+const PARTS: [&str; 3] = [
+    include_str!("../emulation/emulation.h"),
+    include_str!("../emulation/fibres.c"),
+    include_str!("../emulation/driver.c"),
+];
+
+fn folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// Compiles the stand-ins into one library that goes by a name.
+fn build(name: &str) -> PathBuf {
+    let bodies = SOURCES.iter().map(|source| &source.text[BASE.len()..]).collect::<String>();
+    let entries = SOURCES.iter().flat_map(|source| source.kernels).map(|kernel| format!("ENTRY({kernel}),"));
+    let table = format!("static const Kernel KERNELS[] = {{ {} }};", entries.collect::<String>());
+    let source = folder().join(format!("driver-{}.c", std::process::id()));
+    let library = folder().join(format!("{name}-{}", std::process::id()));
+    std::fs::write(&source, [PARTS[0], BASE, &bodies, &table, PARTS[1], PARTS[2]].join("\n")).unwrap();
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let flags =
+        ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC", "-pthread"];
+    let mut command = Command::new(compiler);
+    command.args(flags).arg(format!("-Wl,-soname,{name}")).arg("-o").arg(&library).arg(&source).arg("-lm");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::remove_file(source).unwrap();
+    library
+}
+
+/// The device of the stand-ins. Whoever asks for the driver or the compiler by name gets what is loaded already.
+fn stand_in() -> Device {
+    for name in ["libcuda.so", "libnvrtc.so"] {
+        let path = build(name);
+        // SAFETY: the library has just been built, and loading it runs nothing of it.
+        let library = unsafe { Library::open(Some(&path), RTLD_NOW) }.unwrap();
+        std::mem::forget(library);
+        std::fs::remove_file(path).unwrap();
+    }
+    let device = Device::find().unwrap();
+    assert_eq!(device.name(), "stand-in");
+    device
+}
+
+const MATRIX: Matrix = Matrix { offset: 5, chunk: 1, rows: 70, columns: 90, bands: 2, across: 2 };
+const LEN: usize = 5 + 70 * 90;
+const KEPT: usize = 40;
+
+fn numbers(seed: usize) -> Vec<f32> {
+    (0..LEN).map(|place| ((place * 7919 + seed * 104_729) % 2003) as f32 / 1000.0 - 1.0).collect()
+}
+
+/// Everything that the kernels give for the same input, as words.
+fn results(device: &Device) -> Result<Vec<Vec<u64>>, DeviceError> {
+    let words = |values: Vec<f32>| values.into_iter().map(|value| u64::from(value.to_bits())).collect::<Vec<_>>();
+    let (mut values, before) = (device.upload(&numbers(1))?, device.upload(&numbers(2))?);
+    let (after, mut picked) = (device.zeros(LEN)?, Picked::new(device, 5, KEPT)?);
+    let mut feedback = Feedback { values: &mut values, step: Some((&before, &after, 0.9)), subtract: true };
+    Compress { matrix: MATRIX, kept: [KEPT; 4], levels: Levels::Two }.run(&mut feedback, &mut picked)?;
+    let mark = device.mark()?;
+    let heads = picked.heads.read_after(&mark, 1..5)?;
+    let indices = picked.indices.read()?;
+    let starts = (0..=5).map(|chunk| if chunk == 0 { 0 } else { (chunk - 1) * KEPT as u64 }).collect::<Vec<_>>();
+    let update = Update::upload(device, &starts, &indices[KEPT..], &numbers(3)[..4 * KEPT])?;
+    let (norms, peaks) = update.norms(&[0, 1, 5])?;
+    let mut theta = device.zeros(LEN)?;
+    theta.copy_from(&before)?;
+    update.add_to(&mut theta, &MATRIX, -0.5)?;
+    let tensors = [Tensor { matrix: MATRIX, factors: vec![0.25, 2.0] }];
+    let peers = [Peer { update: &update, weight: 1.0 }, Peer { update: &update, weight: 0.5 }];
+    Outer { divisor: Divisor::Contributors, rate: 0.7 }.run(&mut theta, &peers, &tensors)?;
+    let small =
+        [indices.into_iter().map(u64::from).collect(), picked.codes.read()?.into_iter().map(u64::from).collect()];
+    let norms = norms.into_iter().map(f64::to_bits).collect();
+    let all = [heads, picked.rejected.read()?, norms, words(peaks), words(values.read()?), words(theta.read()?)];
+    Ok(small.into_iter().chain(all).collect())
+}
+
+#[test]
+fn the_stand_in_driver_is_called_rightly() {
+    let (device, emulation) = (stand_in(), Device::emulation(folder()).unwrap());
+    assert_eq!(results(&device).unwrap(), results(&emulation).unwrap());
+    // From another thread too, which has no context of its own.
+    let other = device.clone();
+    let elsewhere = std::thread::spawn(move || results(&other).unwrap()).join().unwrap();
+    assert_eq!(elsewhere, results(&emulation).unwrap());
+    let error = device.zeros::<f32>(1 << 50).unwrap_err();
+    assert!(matches!(&error, DeviceError::Call { reason, .. } if reason.contains("out of memory")), "{error}");
+    // What lies on one device is not for another.
+    let update = Update::upload(&emulation, &[0, 0, 0, 0, 0, 0], &[], &[]).unwrap();
+    let mut theta = device.zeros::<f32>(LEN).unwrap();
+    assert!(matches!(update.add_to(&mut theta, &MATRIX, 1.0), Err(DeviceError::Shape(_))));
+}
