@@ -19,6 +19,7 @@
 /* Bits of a key that the first, rough search leaves out. */
 #define ROUGH 16
 #define TWO_LEVELS 2u
+#define EIGHT_LEVELS 3u
 
 typedef struct {
     float *feedback;
@@ -234,10 +235,34 @@ DEVICE Means means_of(const float *values, const u16 *picks, u32 count, float bo
     return means;
 }
 
+/* Codes of the least and of the largest magnitude: one warp. */
+DEVICE void choose_extremes(Search *search, const float *values, const u16 *picks, u32 count) {
+    u32 least = MAGNITUDE, largest = 0, place, by;
+    for (place = threadIdx.x; place < count; place += LANES) {
+        u32 key = key_of(values[picks[place]]);
+        least = least_of(least, key);
+        largest = key > largest ? key : largest;
+    }
+    for (by = LANES / 2; by > 0; by /= 2) {
+        u32 other = __shfl_down_sync(ALL, largest, by, LANES);
+        least = least_of(least, __shfl_down_sync(ALL, least, by, LANES));
+        largest = other > largest ? other : largest;
+    }
+    if (threadIdx.x == 0) {
+        search->low = code_of(__uint_as_float(least_of(least, largest)));
+        search->high = code_of(__uint_as_float(largest));
+    }
+}
+
 /* Chooses the scales of a chunk: one warp. */
 DEVICE void choose_scales(Search *search, const float *values, const u16 *picks, u32 count, u64 quantiser) {
-    float border = means_of(values, picks, count, 0.0f).above, low = border, high = border;
+    float border, low, high;
     u32 round, first, second;
+    if (quantiser == EIGHT_LEVELS) {
+        choose_extremes(search, values, picks, count);
+        return;
+    }
+    border = low = high = means_of(values, picks, count, 0.0f).above;
     if (quantiser == TWO_LEVELS) {
         for (round = 0; round < ROUNDS; round += 1) {
             Means means = means_of(values, picks, count, border);
@@ -258,26 +283,45 @@ DEVICE void choose_scales(Search *search, const float *values, const u16 *picks,
     }
 }
 
+/* Which magnitude a value takes: the nearer of two, or the nearest of eight evenly spaced ones. */
+DEVICE u32 level_of(const CompressArguments *a, float magnitude, float low, float high) {
+    float step = (high - low) / 7.0f, place;
+    if (a->quantiser == TWO_LEVELS) {
+        /* Every one takes the upper level if both are the same. */
+        return magnitude >= (low == high ? 0.0f : 0.5f * (low + high));
+    }
+    if (a->quantiser != EIGHT_LEVELS || !(step > 0.0f)) {
+        return 0;
+    }
+    place = (magnitude - low) / step + 0.5f;
+    return place <= 0.0f ? 0 : place >= 7.0f ? 7 : (u32)place;
+}
+
+DEVICE float magnitude_at(const CompressArguments *a, u32 level, float low, float high) {
+    if (a->quantiser == EIGHT_LEVELS) {
+        float step = (high - low) / 7.0f;
+        return low + (float)level * step;
+    }
+    return level || a->quantiser != TWO_LEVELS ? high : low;
+}
+
 /* Writes head, positions and codes of the chunk, and takes what they stand for off its values. */
 DEVICE void emit(const CompressArguments *a, const Search *search, const u16 *picks, u32 count, float *values) {
-    float low = value_of(search->low), high = value_of(search->high), border = 0.5f * (low + high);
+    float low = value_of(search->low), high = value_of(search->high);
     u64 slot = (u64)blockIdx.x * a->slots;
-    u32 place, levels = a->quantiser == TWO_LEVELS;
+    u32 place;
     if (threadIdx.x == 0) {
         a->heads[blockIdx.x] = count | (u64)search->low << 16 | (u64)search->high << 32;
-    }
-    if (search->low == search->high) {
-        border = 0.0f;
     }
     for (place = threadIdx.x; place < count; place += THREADS) {
         u32 index = picks[place];
         float value = values[index];
-        u32 upper = levels && magnitude_of(value) >= border, sign = __float_as_uint(value) >> 31;
-        float level = upper || !levels ? high : low;
+        u32 sign = __float_as_uint(value) >> 31, level = level_of(a, magnitude_of(value), low, high);
         a->indices[slot + place] = (u16)index;
-        a->codes[slot + place] = (u8)(sign | upper << 1);
+        a->codes[slot + place] = (u8)(sign | level << 1);
         if (a->subtract) {
-            values[index] = value - (sign ? -level : level);
+            float magnitude = magnitude_at(a, level, low, high);
+            values[index] = value - (sign ? -magnitude : magnitude);
         }
     }
 }

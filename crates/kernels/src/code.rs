@@ -17,7 +17,7 @@ pub struct Code {
     pub text: String,
     /// Number of instructions on floating-point numbers that round.
     pub rounding: usize,
-    /// Lines that could compute other bits than a processor does: there must be none.
+    /// Lines that could compute other bits than a processor does: an exact source must have none.
     pub inexact: Vec<String>,
 }
 

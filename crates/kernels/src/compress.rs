@@ -16,6 +16,19 @@ pub enum Levels {
     One,
     /// Its sign times the nearer of two levels of its chunk: the code's next bit says which (1: the upper).
     Two,
+    /// Its sign times the nearest of eight evenly spaced magnitudes, from the least to the largest of its chunk: the code's
+    /// upper bits say which.
+    Eight,
+}
+
+impl Levels {
+    fn number(self) -> usize {
+        match self {
+            Levels::One => 1,
+            Levels::Two => 2,
+            Levels::Eight => 3,
+        }
+    }
 }
 
 /// Error feedback and what is added to it before selection.
@@ -109,8 +122,7 @@ impl Compress {
             call = call.number(kept);
         }
         let decay = feedback.step.map_or(0.0, |(_, _, decay)| decay);
-        let levels = 1 + usize::from(self.levels == Levels::Two);
-        let call = call.number(slots).float(decay).number(levels).number(usize::from(feedback.subtract));
+        let call = call.number(slots).float(decay).number(self.levels.number()).number(usize::from(feedback.subtract));
         call.launch("compress", blocks, SEARCH_BYTES + 4 * self.matrix.longest() + 2 * kept)
     }
 

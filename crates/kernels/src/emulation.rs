@@ -207,6 +207,7 @@ mod tests {
                 name: "faulty",
                 text: concat!(include_str!("../kernels/base.cuh"), include_str!("../emulation/faulty.cu")),
                 kernels: &[$($kernel),*],
+                exact: false,
             }
         };
     }

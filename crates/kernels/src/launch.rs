@@ -3,7 +3,7 @@
 use crate::device::{Buffer, Device};
 use crate::error::DeviceError;
 use crate::matrix::Matrix;
-use crate::plain::Plain;
+use crate::plain::{Element, Plain};
 
 /// A kernel to be run once in each of some blocks of 256 threads.
 pub(crate) struct Launch<'a> {
@@ -13,6 +13,20 @@ pub(crate) struct Launch<'a> {
     pub(crate) shared: usize,
     /// The one argument, a structure of words.
     pub(crate) words: &'a [u64],
+}
+
+/// A number of blocks, if a device takes so many.
+pub(crate) fn blocks_of(count: usize) -> Result<u32, DeviceError> {
+    let blocks = u32::try_from(count).ok().filter(|&blocks| blocks <= i32::MAX as u32);
+    blocks.ok_or(DeviceError::Shape("more than 2^31 - 1 blocks of work"))
+}
+
+/// The rows of a buffer that is made of whole rows of some width.
+pub(crate) fn rows_of<T: Plain>(buffer: &Buffer<T>, width: usize) -> Result<usize, DeviceError> {
+    if width == 0 || !buffer.len().is_multiple_of(width) {
+        return Err(DeviceError::Shape("a buffer is not made of whole rows"));
+    }
+    Ok(buffer.len() / width)
 }
 
 /// Collects the words of an argument in the order of its structure's fields.
@@ -52,6 +66,11 @@ impl<'a> Call<'a> {
     pub(crate) fn number(mut self, number: usize) -> Call<'a> {
         self.words.push(number as u64);
         self
+    }
+
+    /// Whether elements have 16 bits.
+    pub(crate) fn element<E: Element>(self) -> Call<'a> {
+        self.number(usize::from(E::NARROW))
     }
 
     /// The bits of a number.

@@ -7,6 +7,8 @@
 //! - [`Compress`]: error feedback, selection, quantisation and residual of a tensor in one pass.
 //! - [`Update`]: a sparse update on a device, its norms, its sum into a dense vector.
 //! - [`Outer`]: the outer step of a tensor from many updates.
+//! - [`Norm`], [`Rotation`], [`Swiglu`], [`Loss`], [`AdamW`]: the training step besides its matrix products, on [`Element`]s:
+//!   `f32` or [`Bf16`].
 //! - [`Source`], [`SOURCES`], [`OPTIONS`]: the kernels' text and how it must be compiled.
 //!
 //! # Order of work
@@ -14,6 +16,7 @@
 //! Work is queued: a call returns before the device is done, and what is queued runs in order. Reading waits for what it
 //! reads, see [`Buffer::read`] and [`Buffer::read_after`].
 
+mod adamw;
 #[cfg(feature = "cuda")]
 mod code;
 mod compress;
@@ -23,19 +26,28 @@ mod device;
 mod emulation;
 mod error;
 mod launch;
+mod loss;
 mod matrix;
+mod norm;
 mod outer;
 mod plain;
+mod rope;
 mod source;
+mod swiglu;
 mod update;
 
+pub use adamw::{AdamW, Moments};
 #[cfg(feature = "cuda")]
 pub use code::Code;
 pub use compress::{Compress, Feedback, Levels, Picked};
 pub use device::{Buffer, Device, Mark};
 pub use error::DeviceError;
+pub use loss::Loss;
 pub use matrix::Matrix;
+pub use norm::{Norm, NormGradient};
 pub use outer::{Divisor, Outer, Peer, Tensor};
-pub use plain::Plain;
+pub use plain::{Bf16, Element, Plain};
+pub use rope::Rotation;
 pub use source::{OPTIONS, SOURCES, Source};
+pub use swiglu::Swiglu;
 pub use update::Update;

@@ -14,21 +14,40 @@ pub struct Source {
     pub text: &'static str,
     /// The kernels in it.
     pub kernels: &'static [&'static str],
+    /// Whether its results must be those of a processor to the bit.
+    pub exact: bool,
 }
 
 macro_rules! source {
-    ($name:literal, $($kernel:literal),*) => {
+    ($name:literal, $exact:literal, $($kernel:literal),*) => {
         Source {
             name: $name,
             text: concat!(include_str!("../kernels/base.cuh"), include_str!(concat!("../kernels/", $name, ".cu"))),
             kernels: &[$($kernel),*],
+            exact: $exact,
         }
     };
 }
 
 /// All sources.
-pub const SOURCES: [Source; 3] =
-    [source!("compress", "compress"), source!("update", "squares", "norms", "scatter"), source!("outer", "outer")];
+pub const SOURCES: [Source; 4] = [
+    source!("compress", true, "compress"),
+    source!("update", true, "squares", "norms", "scatter"),
+    source!("outer", true, "outer"),
+    source!(
+        "train",
+        false,
+        "norm_forward",
+        "norm_backward",
+        "add_parts",
+        "turn",
+        "swiglu_forward",
+        "swiglu_backward",
+        "loss",
+        "square_sums",
+        "adamw"
+    ),
+];
 
 /// What stands at the beginning of every source.
 pub(crate) const BASE: &str = include_str!("../kernels/base.cuh");

@@ -99,6 +99,11 @@ fn mean(magnitudes: &[f32], holds: impl Fn(f32) -> bool) -> f32 {
 }
 
 fn scales(magnitudes: &[f32], levels: Levels) -> (u64, u64) {
+    if levels == Levels::Eight {
+        let least = magnitudes.iter().copied().fold(f32::MAX, f32::min);
+        let largest = magnitudes.iter().copied().fold(0.0, f32::max);
+        return (code_of(least.min(largest)), code_of(largest));
+    }
     let mut border = mean(magnitudes, |_| true);
     let (mut low, mut high) = (border, border);
     if levels == Levels::One {
@@ -124,14 +129,25 @@ fn compressed(chunk: &mut [f32], k: usize, levels: Levels) -> (u64, Vec<u16>, Ve
         indices.clear();
     }
     let border = if low == high { 0.0 } else { 0.5 * (value_of(low) + value_of(high)) };
+    let step = (value_of(high) - value_of(low)) / 7.0;
+    let level = |magnitude: f32| match levels {
+        Levels::One => 0,
+        Levels::Two => u8::from(magnitude >= border),
+        Levels::Eight if step > 0.0 => ((magnitude - value_of(low)) / step + 0.5).clamp(0.0, 7.0) as u8,
+        Levels::Eight => 0,
+    };
     let code = |&index: &u16| {
         let value: f32 = chunk[usize::from(index)];
-        u8::from(value < 0.0) | u8::from(levels == Levels::Two && value.abs() >= border) << 1
+        u8::from(value < 0.0) | level(value.abs()) << 1
     };
     let codes = indices.iter().map(code).collect::<Vec<_>>();
     for (&index, &code) in indices.iter().zip(&codes) {
-        let level = value_of(if levels == Levels::One || code & 2 > 0 { high } else { low });
-        chunk[usize::from(index)] -= if code & 1 > 0 { -level } else { level };
+        let magnitude = match levels {
+            Levels::Eight => value_of(low) + f32::from(code >> 1) * step,
+            Levels::Two if code & 2 == 0 => value_of(low),
+            _ => value_of(high),
+        };
+        chunk[usize::from(index)] -= if code & 1 > 0 { -magnitude } else { magnitude };
     }
     (indices.len() as u64 | low << 16 | high << 32, indices, codes)
 }
@@ -172,7 +188,7 @@ fn check_compress(order: u64, top_k: usize, levels: Levels, change: impl Fn(&mut
 
 #[test]
 fn emulated_compression_is_that_of_plain_arithmetic() {
-    for (order, levels) in ORDERS.into_iter().zip([Levels::One, Levels::Two, Levels::Two]) {
+    for (order, levels) in ORDERS.into_iter().zip([Levels::One, Levels::Two, Levels::Eight]) {
         check_compress(order, 64, levels, |_| {});
     }
     check_compress(0, 1, Levels::Two, |_| {});
@@ -191,6 +207,7 @@ fn emulated_compression_of_numbers_that_are_hard() {
     for order in ORDERS {
         check_compress(order, 64, Levels::Two, hard);
     }
+    check_compress(0, 64, Levels::Eight, hard);
 }
 
 /// Compresses one chunk as it is and returns head, positions and codes.
@@ -214,6 +231,9 @@ fn emulated_selection_breaks_ties_by_position_and_never_takes_a_zero() {
     assert_eq!(alone(&[1.0, -2.0, 2.0, 2.0, -1.0], 2, Levels::One), (scale(2.0), vec![1, 2], vec![1, 0]));
     assert_eq!(alone(&[0.0, -0.0, 3.0], 2, Levels::One), (scale(3.0), vec![2], vec![0]));
     assert_eq!(alone(&[0.0; 5], 3, Levels::Two), (0, vec![], vec![]));
+    assert_eq!(alone(&[0.0; 5], 3, Levels::Eight), (0, vec![], vec![]));
+    let eight = (code_of(1.0) | code_of(8.0) << 16, vec![0, 1, 2, 3], vec![0, 3, 14, 4]);
+    assert_eq!(alone(&[1.0, -2.0, 8.0, 3.4], 4, Levels::Eight), eight);
     assert_eq!(alone(&[1.0; 4096], 3, Levels::One), (scale(1.0), vec![0, 1, 2], vec![0; 3]));
     // What equals the border belongs to the upper level; the largest number of all can be sent.
     let two = |low, high| code_of(low) | code_of(high) << 16;

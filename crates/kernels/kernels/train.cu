@@ -1,0 +1,284 @@
+/* The training step besides its matrix products: RMSNorm, rotary positions, SwiGLU, cross-entropy and AdamW, forward and
+ * backward. Operands of matrix products are f32 or bf16, all else is f32, and every sum runs in f32 in a fixed order, so
+ * that a device repeats its own bits. Training need not agree between machines. */
+
+/* Rows whose weight gradient one block sums. */
+#define ROWS 64u
+/* Numbers whose squares one block sums. */
+#define PIECE 32768u
+
+/* Element `at` of numbers that are bf16 if `narrow`. */
+DEVICE float element(const void *from, u64 at, u64 narrow) {
+    return narrow ? __uint_as_float((u32)((const u16 *)from)[at] << 16) : ((const float *)from)[at];
+}
+
+/* The nearest bf16, of two equally near ones the even; a NaN stays one. */
+DEVICE u16 narrowed(float value) {
+    u32 bits = __float_as_uint(value);
+    if ((bits & MAGNITUDE) > 0x7f800000u) {
+        return (u16)(bits >> 16 | 0x40u);
+    }
+    return (u16)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+DEVICE void put(void *to, u64 at, u64 narrow, float value) {
+    if (narrow) {
+        ((u16 *)to)[at] = narrowed(value);
+    } else {
+        ((float *)to)[at] = value;
+    }
+}
+
+DEVICE float from_below(float value, u32 by) {
+    return __uint_as_float(__shfl_down_sync(ALL, __float_as_uint(value), by, LANES));
+}
+
+/* The sum of all threads' values, for all of them. */
+DEVICE float sum_of(float *space, float value) {
+    u32 by, warp;
+    for (by = LANES / 2; by > 0; by /= 2) {
+        value += from_below(value, by);
+    }
+    if (threadIdx.x % LANES == 0) {
+        space[threadIdx.x / LANES] = value;
+    }
+    __syncthreads();
+    for (warp = 0, value = 0.0f; warp < WARPS; warp += 1) {
+        value += space[warp];
+    }
+    __syncthreads();
+    return value;
+}
+
+/* The largest of all threads' values, for all of them; a NaN is passed over. */
+DEVICE float top_of(float *space, float value) {
+    u32 by, warp;
+    for (by = LANES / 2; by > 0; by /= 2) {
+        float other = from_below(value, by);
+        value = other > value ? other : value;
+    }
+    if (threadIdx.x % LANES == 0) {
+        space[threadIdx.x / LANES] = value;
+    }
+    __syncthreads();
+    for (warp = 0, value = space[0]; warp < WARPS; warp += 1) {
+        value = space[warp] > value ? space[warp] : value;
+    }
+    __syncthreads();
+    return value;
+}
+
+typedef struct {
+    const float *x, *weight;
+    void *out;
+    float *scales;
+    u64 width, eps, narrow;
+} NormForwardArguments;
+
+/* out = x * scale * weight with scale = 1 / sqrt(mean(x^2) + eps); one block for each row. */
+KERNEL(norm_forward, NormForwardArguments) {
+    ARENA(arena);
+    u64 row = (u64)blockIdx.x * a.width, at;
+    float squares = 0.0f, scale;
+    for (at = threadIdx.x; at < a.width; at += THREADS) {
+        squares += a.x[row + at] * a.x[row + at];
+    }
+    scale = 1.0f / sqrtf(sum_of((float *)arena, squares) / (float)a.width + number_of(a.eps));
+    if (threadIdx.x == 0) {
+        a.scales[blockIdx.x] = scale;
+    }
+    for (at = threadIdx.x; at < a.width; at += THREADS) {
+        put(a.out, row + at, a.narrow, a.x[row + at] * scale * a.weight[at]);
+    }
+}
+
+typedef struct {
+    const float *x, *weight, *scales;
+    /* The gradient by the output; the output itself takes its place. */
+    void *normed;
+    /* The gradient by the input is added here. */
+    float *stream;
+    /* For each block the sum of the weight's gradient over its rows. */
+    float *partial;
+    u64 rows, width, narrow;
+} NormBackwardArguments;
+
+/* One block for 64 rows. Shared memory: 8 sums, and a sum for each column. */
+KERNEL(norm_backward, NormBackwardArguments) {
+    ARENA(arena);
+    float *space = (float *)arena, *sums = space + WARPS;
+    u64 first = (u64)blockIdx.x * ROWS, end = first + ROWS < a.rows ? first + ROWS : a.rows, row, at;
+    for (at = threadIdx.x; at < a.width; at += THREADS) {
+        sums[at] = 0.0f;
+    }
+    for (row = first; row < end; row += 1) {
+        float scale = a.scales[row], pull = 0.0f;
+        for (at = threadIdx.x; at < a.width; at += THREADS) {
+            u64 place = row * a.width + at;
+            pull += a.x[place] * a.weight[at] * element(a.normed, place, a.narrow);
+        }
+        pull = sum_of(space, pull) * scale * scale / (float)a.width;
+        for (at = threadIdx.x; at < a.width; at += THREADS) {
+            u64 place = row * a.width + at;
+            float gradient = element(a.normed, place, a.narrow), unit = a.x[place] * scale;
+            sums[at] += gradient * unit;
+            a.stream[place] += scale * (gradient * a.weight[at] - a.x[place] * pull);
+            put(a.normed, place, a.narrow, unit * a.weight[at]);
+        }
+    }
+    for (at = threadIdx.x; at < a.width; at += THREADS) {
+        a.partial[(u64)blockIdx.x * a.width + at] = sums[at];
+    }
+}
+
+typedef struct {
+    float *gradient;
+    const float *partial;
+    u64 parts, width;
+} AddPartsArguments;
+
+/* gradient += the sum of some parts, in their order; one thread for each column. */
+KERNEL(add_parts, AddPartsArguments) {
+    u64 column = (u64)blockIdx.x * THREADS + threadIdx.x, part;
+    float sum = 0.0f;
+    if (column < a.width) {
+        for (part = 0; part < a.parts; part += 1) {
+            sum += a.partial[part * a.width + column];
+        }
+        a.gradient[column] += sum;
+    }
+}
+
+typedef struct {
+    void *values;
+    const float *cosines, *sines;
+    /* Elements from one token to the next, and of the first head from the token's beginning. */
+    u64 stride, offset;
+    /* Heads of a token, half of their width, tokens of a sequence. */
+    u64 heads, half, context;
+    u64 scale, back, narrow;
+} TurnArguments;
+
+/* Turns the two halves of every head by the position's angles, or back; one block for each token. */
+KERNEL(turn, TurnArguments) {
+    u64 position = blockIdx.x % a.context, base = (u64)blockIdx.x * a.stride + a.offset, at;
+    float scale = number_of(a.scale);
+    for (at = threadIdx.x; at < a.heads * a.half; at += THREADS) {
+        u64 pair = at % a.half, low = base + at / a.half * 2 * a.half + pair, high = low + a.half;
+        float cosine = a.cosines[position * a.half + pair] * scale;
+        float sine = a.sines[position * a.half + pair] * (a.back ? -scale : scale);
+        float x = element(a.values, low, a.narrow), y = element(a.values, high, a.narrow);
+        put(a.values, low, a.narrow, x * cosine - y * sine);
+        put(a.values, high, a.narrow, y * cosine + x * sine);
+    }
+}
+
+typedef struct {
+    /* Of each token `ffn` outputs, and `ffn` gates before `ffn` ups. */
+    void *hidden, *gate_up;
+    u64 ffn, narrow;
+} SwigluArguments;
+
+/* hidden = silu(gate) * up; one block for each token. */
+KERNEL(swiglu_forward, SwigluArguments) {
+    u64 out = (u64)blockIdx.x * a.ffn, in = 2 * out, at;
+    for (at = threadIdx.x; at < a.ffn; at += THREADS) {
+        float gate = element(a.gate_up, in + at, a.narrow), up = element(a.gate_up, in + a.ffn + at, a.narrow);
+        put(a.hidden, out + at, a.narrow, gate * up / (1.0f + expf(-gate)));
+    }
+}
+
+/* Replaces the gradient by the output with the output itself, and gate and up with their gradients. */
+KERNEL(swiglu_backward, SwigluArguments) {
+    u64 out = (u64)blockIdx.x * a.ffn, in = 2 * out, at;
+    for (at = threadIdx.x; at < a.ffn; at += THREADS) {
+        float gate = element(a.gate_up, in + at, a.narrow), up = element(a.gate_up, in + a.ffn + at, a.narrow);
+        float gradient = element(a.hidden, out + at, a.narrow);
+        float sigmoid = 1.0f / (1.0f + expf(-gate)), silu = gate * sigmoid;
+        put(a.hidden, out + at, a.narrow, silu * up);
+        put(a.gate_up, in + at, a.narrow, gradient * up * sigmoid * (1.0f + gate - silu));
+        put(a.gate_up, in + a.ffn + at, a.narrow, gradient * silu);
+    }
+}
+
+typedef struct {
+    void *logits;
+    const u32 *targets;
+    float *losses;
+    u64 vocabulary, scale, differentiate, narrow;
+} LossArguments;
+
+/* The loss of each row in nats; where asked for, the logits become `scale` times its gradient. One block for each row. A
+ * target that is not in the vocabulary has the loss NaN. */
+KERNEL(loss, LossArguments) {
+    ARENA(arena);
+    float *space = (float *)arena, top = __uint_as_float(0xff800000u), total = 0.0f, scale = number_of(a.scale), aim;
+    u64 row = (u64)blockIdx.x * a.vocabulary, target = a.targets[blockIdx.x], at;
+    for (at = threadIdx.x; at < a.vocabulary; at += THREADS) {
+        float value = element(a.logits, row + at, a.narrow);
+        top = value > top ? value : top;
+    }
+    top = top_of(space, top);
+    for (at = threadIdx.x; at < a.vocabulary; at += THREADS) {
+        total += expf(element(a.logits, row + at, a.narrow) - top);
+    }
+    total = sum_of(space, total);
+    aim = target < a.vocabulary ? element(a.logits, row + target, a.narrow) : __uint_as_float(0x7fc00000u);
+    if (threadIdx.x == 0) {
+        a.losses[blockIdx.x] = logf(total) - (aim - top);
+    }
+    __syncthreads();
+    for (at = threadIdx.x; a.differentiate && at < a.vocabulary; at += THREADS) {
+        float share = expf(element(a.logits, row + at, a.narrow) - top) * (scale / total);
+        put(a.logits, row + at, a.narrow, at == target ? share - scale : share);
+    }
+}
+
+typedef struct {
+    const float *values;
+    float *sums;
+    u64 count;
+} SquareSumsArguments;
+
+/* The sum of squares of each piece; one block for each. */
+KERNEL(square_sums, SquareSumsArguments) {
+    ARENA(arena);
+    u64 first = (u64)blockIdx.x * PIECE, end = first + PIECE < a.count ? first + PIECE : a.count, at;
+    float sum = 0.0f;
+    for (at = first + threadIdx.x; at < end; at += THREADS) {
+        sum += a.values[at] * a.values[at];
+    }
+    sum = sum_of((float *)arena, sum);
+    if (threadIdx.x == 0) {
+        a.sums[blockIdx.x] = sum;
+    }
+}
+
+typedef struct {
+    float *parameters;
+    const float *gradient;
+    float *first, *second;
+    /* A copy in bf16 for matrix products, or null. */
+    u16 *copy;
+    u64 count, beta1, beta2, eps, rate, root, keep, clip;
+} AdamwArguments;
+
+/* One step of AdamW (arXiv 1711.05101): four numbers to each thread. */
+KERNEL(adamw, AdamwArguments) {
+    float beta1 = number_of(a.beta1), beta2 = number_of(a.beta2), eps = number_of(a.eps), rate = number_of(a.rate);
+    float root = number_of(a.root), keep = number_of(a.keep), clip = number_of(a.clip);
+    u64 at = (u64)blockIdx.x * 4 * THREADS + threadIdx.x;
+    u32 round;
+    for (round = 0; round < 4 && at < a.count; round += 1, at += THREADS) {
+        float gradient = a.gradient[at] * clip, parameter;
+        float first = beta1 * a.first[at] + (1.0f - beta1) * gradient;
+        float second = beta2 * a.second[at] + (1.0f - beta2) * gradient * gradient;
+        a.first[at] = first;
+        a.second[at] = second;
+        parameter = a.parameters[at] * keep - rate * first / (sqrtf(second) * root + eps);
+        a.parameters[at] = parameter;
+        if (a.copy) {
+            a.copy[at] = narrowed(parameter);
+        }
+    }
+}
