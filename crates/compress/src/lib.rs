@@ -32,8 +32,6 @@ mod bits;
 mod clip;
 mod codec;
 mod compress;
-#[cfg(feature = "cuda")]
-mod device;
 mod kernel;
 #[cfg(test)]
 mod laws;
@@ -43,6 +41,9 @@ mod quantise;
 mod scale;
 mod settings;
 mod update;
+// After all that it puts on a device.
+#[cfg(feature = "cuda")]
+mod device;
 
 pub use clip::clips;
 pub use codec::{CodecError, Limits, decode, read_settings};
