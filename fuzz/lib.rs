@@ -8,10 +8,8 @@ use pactum_protocol::{Digest, Draft, Header, Hotkey, Manifest, Sign, Signature, 
 
 /// Settings chosen by the first byte of the input.
 pub fn settings(selector: u8) -> Settings {
-    let quantisers = [Quantiser::SignScale, Quantiser::TwoLevels];
-    let coders = [Coder::Fixed, Coder::Entropy];
-    let quantiser = quantisers[usize::from(selector & 7) % quantisers.len()];
-    let coder = coders[usize::from(selector >> 3 & 3) % coders.len()];
+    let quantiser = Quantiser::ALL[usize::from(selector & 7) % Quantiser::ALL.len()];
+    let coder = Coder::ALL[usize::from(selector >> 3 & 3) % Coder::ALL.len()];
     let top_k = [1, 5, 16, 64][usize::from(selector >> 5 & 3)];
     Settings::new(top_k, quantiser).with_coder(coder)
 }

@@ -5,6 +5,7 @@
 mod ans;
 mod entropy;
 pub(crate) mod fixed;
+mod levels;
 mod model;
 
 pub(crate) use entropy::SectionReader;
@@ -14,6 +15,7 @@ use thiserror::Error;
 
 use crate::compress::Part;
 use crate::layout::{Layout, Section};
+use crate::quantise::Table;
 use crate::scale::{CODE_MAX, value_of};
 use crate::settings::{Coder, Quantiser, Settings, payload_bytes_max};
 use crate::update::{SectionData, SparseUpdate};
@@ -59,8 +61,8 @@ pub enum CodecError {
         /// Tensor of the section.
         tensor: usize,
     },
-    /// More values in a chunk than `top_k` allows.
-    #[error("chunk of tensor {tensor} has too many values")]
+    /// More values in a chunk than `top_k` allows, or fewer where the quantiser always sends all.
+    #[error("chunk of tensor {tensor} has a wrong number of values")]
     Count {
         /// Tensor of the chunk.
         tensor: usize,
@@ -68,6 +70,12 @@ pub enum CodecError {
     /// Indices not strictly ascending inside their chunk.
     #[error("chunk of tensor {tensor} has an index out of range or out of order")]
     Index {
+        /// Tensor of the chunk.
+        tensor: usize,
+    },
+    /// A value that is sent as it is and is zero, not finite or beyond the limit.
+    #[error("chunk of tensor {tensor} has a value that is zero or out of range")]
+    Value {
         /// Tensor of the chunk.
         tensor: usize,
     },
@@ -85,7 +93,7 @@ pub enum CodecError {
 pub struct Limits {
     /// The settings it must have been made with.
     pub settings: Settings,
-    /// Largest scale.
+    /// Largest scale, or value where values are sent without one.
     pub scale_max: f32,
 }
 
@@ -100,6 +108,13 @@ impl Limits {
     #[must_use]
     pub fn with_scale_max(self, scale_max: f32) -> Limits {
         Limits { scale_max, ..self }
+    }
+
+    /// A value that is sent as it is, if it is one that would be.
+    #[inline]
+    pub(crate) fn admit(&self, value: f32) -> Option<f32> {
+        // A comparison with a NaN is false.
+        (value.abs() <= self.scale_max && value != 0.0).then_some(value)
     }
 }
 
@@ -145,15 +160,30 @@ pub fn decode(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<SparseUp
     Ok(SparseUpdate::new(layout.clone(), sections))
 }
 
+/// What is known of a section before it is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Expected<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) section: &'a Section,
+    pub(crate) limits: &'a Limits,
+    /// Values of the codes, where the section has them in common.
+    pub(crate) table: Table,
+}
+
 fn decode_section(
     bytes: &[u8],
     layout: &Layout,
     section: &Section,
     limits: &Limits,
 ) -> Result<SectionData, CodecError> {
+    let (table, bytes) = match limits.settings.quantiser.section_bytes() {
+        0 => (Table::default(), bytes),
+        _ => levels::read(bytes, limits, section.tensor)?,
+    };
+    let expected = Expected { layout, section, limits, table };
     match limits.settings.coder {
-        Coder::Fixed => fixed::decode(bytes, layout, section, limits),
-        Coder::Entropy => entropy::decode(bytes, layout, section, limits),
+        Coder::Fixed => fixed::decode(bytes, expected),
+        Coder::Entropy => entropy::decode(bytes, expected),
     }
 }
 
@@ -173,14 +203,15 @@ fn cut(bytes: &[u8], sections: usize) -> Result<Vec<&[u8]>, CodecError> {
 
 /// Writes a section from what was selected in each of its bands.
 pub(crate) fn encode_section(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> Vec<u8> {
-    match settings.coder {
-        Coder::Fixed => {
-            let mut bytes = Vec::new();
-            fixed::encode(layout, settings, section, parts, &mut bytes);
-            bytes
-        }
-        Coder::Entropy => entropy::encode(layout, settings, section, parts),
+    let mut bytes = Vec::new();
+    if settings.quantiser.section_bytes() > 0 {
+        levels::write(parts, &mut bytes);
     }
+    match settings.coder {
+        Coder::Fixed => fixed::encode(layout, settings, section, parts, &mut bytes),
+        Coder::Entropy => entropy::encode(layout, settings, section, parts, &mut bytes),
+    }
+    bytes
 }
 
 /// Writes a payload of finished sections.

@@ -3,11 +3,12 @@
 use rayon::prelude::*;
 
 use crate::codec::{encode_section, join};
+use crate::compat::{Member, quantise_tensor};
 use crate::kernel::{Candidates, Compact, Instructions, Level, prefetch, select};
 use crate::layout::{Band, Block, Layout, Section};
-use crate::quantise::{Scales, quantise};
+use crate::quantise::{Scales, Table, quantise};
 use crate::scale::LARGEST;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{Quantiser, Settings, SettingsError};
 
 /// What the last call of a [`Compressor`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +37,10 @@ pub(crate) struct Part {
     pub(crate) scales: Vec<Scales>,
     pub(crate) indices: Vec<u16>,
     pub(crate) codes: Vec<u8>,
+    /// The values themselves, where the quantiser needs them after selection.
+    pub(crate) values: Vec<f32>,
+    /// Values of the codes, where a tensor has them in common.
+    pub(crate) levels: [f32; 4],
     rejected: usize,
 }
 
@@ -45,6 +50,7 @@ impl Part {
         self.scales.clear();
         self.indices.clear();
         self.codes.clear();
+        self.values.clear();
         self.rejected = 0;
     }
 }
@@ -174,10 +180,30 @@ impl Compressor {
         if let Some(Delta { before, after, .. }) = delta {
             assert_eq!((before.len(), after.len()), (len, len), "the parameters are not as long as the layout");
         }
+        let sections = if self.settings.quantiser == Quantiser::Compatible {
+            self.select_then_quantise(feedback, delta, residual)
+        } else {
+            self.compress_sections(feedback, delta, residual)
+        };
+        let bytes = join(&self.layout, &self.settings, &sections);
+        self.report = CompressReport {
+            selected: self.parts.iter().map(|part| part.indices.len()).sum(),
+            rejected: self.parts.iter().map(|part| part.rejected).sum(),
+        };
+        bytes
+    }
+
+    /// Compresses section by section: one is coded as soon as it is selected, since coding keeps the processor busy while
+    /// other threads wait for memory.
+    fn compress_sections(
+        &mut self,
+        feedback: &mut [f32],
+        delta: Option<Delta<'_>>,
+        residual: Residual,
+    ) -> Vec<Vec<u8>> {
         let (layout, settings, level) = (&self.layout, &self.settings, self.level);
-        let sections = sections_of(layout, feedback, &mut self.parts);
-        // A section is coded as soon as it is selected: coding keeps the processor busy while other threads wait for memory.
-        let sections = sections.into_par_iter().map(|SectionWork { section, feedback, parts }| {
+        let sections = sections_of(layout, feedback, &mut self.parts).into_par_iter();
+        let sections = sections.map(|SectionWork { section, feedback, parts }| {
             let bands = &layout.bands()[section.bands.clone()];
             let work = (parts.par_iter_mut(), bands, feedback).into_par_iter();
             work.for_each_init(Scratch::default, |scratch, (part, band, feedback)| {
@@ -186,12 +212,29 @@ impl Compressor {
             });
             encode_section(layout, settings, section, parts)
         });
-        let bytes = join(layout, settings, &sections.collect::<Vec<_>>());
-        self.report = CompressReport {
-            selected: self.parts.iter().map(|part| part.indices.len()).sum(),
-            rejected: self.parts.iter().map(|part| part.rejected).sum(),
-        };
-        bytes
+        sections.collect()
+    }
+
+    /// The same where codes depend on all that was selected in a tensor.
+    fn select_then_quantise(
+        &mut self,
+        feedback: &mut [f32],
+        delta: Option<Delta<'_>>,
+        residual: Residual,
+    ) -> Vec<Vec<u8>> {
+        let (layout, settings, level) = (&self.layout, &self.settings, self.level);
+        let slices = layout.split_mut(feedback);
+        let work = (&mut self.parts, layout.bands(), slices).into_par_iter();
+        let members = work.map_init(Scratch::default, |scratch, (part, band, feedback)| {
+            let delta = delta.map(|delta| delta.of_band(band));
+            level.compress_band(BandWork { layout, settings, band, feedback, delta, residual, part }, scratch);
+            Member { band, part, feedback: (residual == Residual::Subtract).then_some(feedback) }
+        });
+        let mut members = members.collect::<Vec<_>>();
+        members.chunk_by_mut(|a, b| a.band.tensor == b.band.tensor).for_each(quantise_tensor);
+        let parts = &self.parts;
+        let sections = layout.sections().par_iter();
+        sections.map(|section| encode_section(layout, settings, section, &parts[section.bands.clone()])).collect()
     }
 }
 
@@ -236,18 +279,29 @@ fn compress_chunk(compact: impl Compact, work: &mut BandWork<'_>, scratch: &mut 
     let (part, quantiser) = (&mut *work.part, work.settings.quantiser);
     let first = part.indices.len();
     let kept = work.layout.kept(chunk.len(), work.settings.top_k);
-    select(compact, chunk, kept, candidates, &mut part.indices);
+    // Zeros say nothing, but a quantiser that always sends the same number of values may need them.
+    let least = u32::from(quantiser.count_min(kept) == 0);
+    select(compact, chunk, (kept, least), candidates, &mut part.indices);
     selected.clear();
     selected.extend(part.indices[first..].iter().map(|&index| chunk[usize::from(index)]));
     let code = part.codes.len();
     let scales = quantise(quantiser, selected, &mut part.codes);
-    if scales.high == 0 {
+    if scales.high == 0 && quantiser.scales() > 0 {
         part.indices.truncate(first);
     }
-    if work.residual == Residual::Subtract {
-        let table = scales.table(quantiser);
-        for (&index, &code) in part.indices[first..].iter().zip(&part.codes[code..]) {
-            chunk[usize::from(index)] -= table[usize::from(code)];
+    match (quantiser, work.residual) {
+        (Quantiser::Compatible, _) => part.values.extend_from_slice(selected),
+        (Quantiser::Exact, Residual::Keep) => part.values.extend_from_slice(selected),
+        (Quantiser::Exact, Residual::Subtract) => {
+            part.values.extend_from_slice(selected);
+            part.indices[first..].iter().for_each(|&index| chunk[usize::from(index)] = 0.0);
+        }
+        (_, Residual::Keep) => {}
+        (_, Residual::Subtract) => {
+            let table = Table::of_scales(quantiser, scales);
+            for (&index, &code) in part.indices[first..].iter().zip(&part.codes[code..]) {
+                chunk[usize::from(index)] -= table.value(code);
+            }
         }
     }
     part.scales.push(scales);

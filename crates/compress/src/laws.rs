@@ -6,10 +6,10 @@ use crate::{
 };
 use proptest::prelude::*;
 
-const QUANTISERS: [Quantiser; 2] = [Quantiser::SignScale, Quantiser::TwoLevels];
+const QUANTISERS: [Quantiser; 5] = Quantiser::ALL;
 
 /// Numbers with the heavy tails of gradients, from a fixed generator.
-fn gradient(seed: u64, len: usize) -> Vec<f32> {
+pub(crate) fn gradient(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut uniform = move || {
         state ^= state << 13;
@@ -94,7 +94,9 @@ proptest! {
     fn decoding_and_encoding_again_is_the_identity(
         layout in any_layout(), seed in 1_u64.., settings in any_settings(),
     ) {
-        // What a payload holds is exactly representable, so it must survive a second trip unchanged.
+        // What a payload holds is exactly representable, so it must survive a second trip unchanged; but for the scales of
+        // what has been rounded between two of them, and the levels of a tensor.
+        prop_assume!(!matches!(settings.quantiser, Quantiser::FourBits | Quantiser::Compatible));
         let settings = Settings { top_k: settings.top_k.min(layout.edge() * layout.edge()), ..settings };
         let (bytes, update) = compressed(&layout, settings, &mut gradient(seed, layout.len()));
         let mut dense = vec![0.0; layout.len()];
@@ -103,6 +105,17 @@ proptest! {
         prop_assert_eq!(&update, &same);
         prop_assert_eq!(bytes, again);
         prop_assert!(dense.iter().all(|&rest| rest == 0.0));
+    }
+
+    #[test]
+    fn all_coders_carry_the_same(layout in any_layout(), seed in 1_u64.., settings in any_settings()) {
+        let settings = Settings { top_k: settings.top_k.min(layout.edge() * layout.edge()), ..settings };
+        let decoded = Coder::ALL.map(|coder| {
+            let mut feedback = gradient(seed, layout.len());
+            let (_, update) = compressed(&layout, settings.with_coder(coder), &mut feedback);
+            (update, bits(&feedback))
+        });
+        prop_assert!(decoded.iter().all(|one| *one == decoded[0]));
     }
 
     #[test]
@@ -119,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_sections_never_panic(noise in prop::collection::vec(any::<u8>(), 0..400), quantiser in 0_usize..2) {
+    fn arbitrary_sections_never_panic(noise in prop::collection::vec(any::<u8>(), 0..400), quantiser in 0_usize..5) {
         let (layout, settings) = (Layout::new(16, [vec![32, 16]]).unwrap(), settings(QUANTISERS[quantiser]));
         let (valid, _) = compressed(&layout, settings, &mut gradient(1, layout.len()));
         let mut bytes = valid[..32].to_vec();

@@ -31,7 +31,10 @@
 mod bits;
 mod clip;
 mod codec;
+mod compat;
 mod compress;
+#[cfg(test)]
+mod golden;
 mod kernel;
 #[cfg(test)]
 mod laws;

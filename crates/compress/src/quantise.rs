@@ -1,8 +1,8 @@
 //! Selected values to codes and scales.
 //!
-//! A code's lowest bit is the sign (1: negative), the next says which of two scales. Sums of selected values run in
-//! sixteen lanes (value `i` in lane `i mod 16`) that are then added pairwise, halves first, so that vector and scalar
-//! code agree to the bit.
+//! A code's lowest bit is the sign (1: negative), the others say which magnitude. Sums of selected values run in sixteen
+//! lanes (value `i` in lane `i mod 16`) that are then added pairwise, halves first, so that vector and scalar code agree
+//! to the bit.
 
 use crate::scale::{code_of, value_of};
 use crate::settings::Quantiser;
@@ -18,38 +18,90 @@ pub(crate) struct Scales {
     pub(crate) high: u16,
 }
 
-impl Scales {
-    /// Values of the four codes.
-    pub(crate) fn table(self, quantiser: Quantiser) -> [f32; 4] {
-        let (low, high) = (value_of(self.low), value_of(self.high));
+/// Values of the codes of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Table([f32; 16]);
+
+impl Table {
+    /// The table of a chunk with these scales.
+    #[inline(always)]
+    pub(crate) fn of_scales(quantiser: Quantiser, scales: Scales) -> Table {
+        let (low, high) = (value_of(scales.low), value_of(scales.high));
+        let mut table = Table::default();
         match quantiser {
-            Quantiser::SignScale => [high, -high, high, -high],
-            Quantiser::TwoLevels => [low, -low, high, -high],
+            Quantiser::SignScale => table.0[..2].copy_from_slice(&[high, -high]),
+            Quantiser::TwoLevels => table.0[..4].copy_from_slice(&[low, -low, high, -high]),
+            Quantiser::FourBits => {
+                let step = step_of(low, high);
+                for (place, pair) in table.0.chunks_exact_mut(2).enumerate() {
+                    let value = low + place as f32 * step;
+                    pair.copy_from_slice(&[value, -value]);
+                }
+            }
+            Quantiser::Compatible | Quantiser::Exact => {}
         }
+        table
+    }
+
+    /// The table of a tensor with these four values.
+    pub(crate) fn of_levels(levels: [f32; 4]) -> Table {
+        let mut table = Table::default();
+        table.0[..4].copy_from_slice(&levels);
+        table
+    }
+
+    #[inline(always)]
+    pub(crate) fn value(&self, code: u8) -> f32 {
+        self.0[usize::from(code & 15)]
     }
 }
 
-/// Chooses the scales for the selected values of one chunk and appends their codes. If the upper scale is zero the
-/// chunk is better left out; no code is appended then.
+/// Chooses the scales for the selected values of one chunk and appends their codes. If the quantiser has scales and the
+/// upper one is zero, the chunk is better left out; no code is appended then.
 #[inline(always)]
 pub(crate) fn quantise(quantiser: Quantiser, selected: &[f32], codes: &mut Vec<u8>) -> Scales {
+    let scales = match quantiser {
+        Quantiser::SignScale => Scales { low: 0, high: code_of(mean(selected, |_| true)) },
+        Quantiser::TwoLevels => two_levels(selected),
+        Quantiser::FourBits => extremes(selected),
+        Quantiser::Compatible | Quantiser::Exact => Scales::default(),
+    };
     match quantiser {
-        Quantiser::SignScale => {
-            let scales = Scales { low: 0, high: code_of(mean(selected, |_| true)) };
-            if scales.high > 0 {
-                codes.extend(selected.iter().map(sign));
-            }
-            scales
-        }
+        Quantiser::Exact => codes.extend(selected.iter().map(sign)),
+        _ if scales.high == 0 => {}
+        Quantiser::SignScale => codes.extend(selected.iter().map(sign)),
         Quantiser::TwoLevels => {
-            let scales = two_levels(selected);
-            if scales.high > 0 {
-                let border = border(scales);
-                codes.extend(selected.iter().map(|value| sign(value) | u8::from(value.abs() >= border) << 1));
-            }
-            scales
+            let border = border(scales);
+            codes.extend(selected.iter().map(|value| sign(value) | u8::from(value.abs() >= border) << 1));
         }
+        Quantiser::FourBits => {
+            let low = value_of(scales.low);
+            let step = step_of(low, value_of(scales.high));
+            codes.extend(selected.iter().map(|value| sign(value) | place_of(value.abs() - low, step) << 1));
+        }
+        // The codes depend on the whole tensor and come later.
+        Quantiser::Compatible => {}
     }
+    scales
+}
+
+/// Distance of two of the eight magnitudes from `low` to `high`.
+#[inline(always)]
+fn step_of(low: f32, high: f32) -> f32 {
+    (high - low) / 7.0
+}
+
+/// The nearest of eight magnitudes that are a step apart; the first if all are the same.
+#[inline(always)]
+fn place_of(above: f32, step: f32) -> u8 {
+    if step > 0.0 { (above / step + 0.5).clamp(0.0, 7.0) as u8 } else { 0 }
+}
+
+#[inline(always)]
+fn extremes(selected: &[f32]) -> Scales {
+    let least = selected.iter().fold(f32::MAX, |least, value| least.min(value.abs()));
+    let largest = selected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    Scales { low: code_of(least.min(largest)), high: code_of(largest) }
 }
 
 #[inline(always)]
@@ -117,15 +169,17 @@ mod tests {
 
     fn error(quantiser: Quantiser, selected: &[f32]) -> f64 {
         let mut codes = Vec::new();
-        let table = quantise(quantiser, selected, &mut codes).table(quantiser);
+        let table = Table::of_scales(quantiser, quantise(quantiser, selected, &mut codes));
         let squares = |difference: f32| f64::from(difference).powi(2);
-        let lost = selected.iter().zip(&codes).map(|(v, &c)| squares(v - table[c as usize])).sum::<f64>();
+        let lost = selected.iter().zip(&codes).map(|(v, &c)| squares(v - table.value(c))).sum::<f64>();
         (lost / selected.iter().map(|&v| squares(v)).sum::<f64>()).sqrt()
     }
 
+    const SCALED: [Quantiser; 3] = [Quantiser::SignScale, Quantiser::TwoLevels, Quantiser::FourBits];
+
     #[test]
     fn equal_magnitudes_are_exact() {
-        for quantiser in Quantiser::ALL {
+        for quantiser in SCALED {
             assert_eq!(error(quantiser, &[0.5, -0.5, 0.5]), 0.0);
         }
     }
@@ -138,14 +192,31 @@ mod tests {
 
     #[test]
     fn values_below_the_smallest_scale_are_left_out() {
-        for quantiser in Quantiser::ALL {
+        for quantiser in SCALED {
             let mut codes = Vec::new();
             assert_eq!(quantise(quantiser, &[1e-30, -1e-38], &mut codes), Scales::default());
             assert!(codes.is_empty());
         }
     }
 
+    #[test]
+    fn eight_even_magnitudes_are_exact_with_four_bits() {
+        assert_eq!(error(Quantiser::FourBits, &[1.0, -2.0, 3.0, 4.0, -5.0, 6.0, 7.0, -8.0]), 0.0);
+    }
+
     proptest! {
+        #[test]
+        fn four_bits_are_within_half_a_step_and_the_rounding_of_scales(
+            selected in prop::collection::vec(0.01_f32..10.0, 2..100),
+        ) {
+            let mut codes = Vec::new();
+            let table = Table::of_scales(Quantiser::FourBits, quantise(Quantiser::FourBits, &selected, &mut codes));
+            let largest = selected.iter().copied().fold(0.0, f32::max);
+            for (value, &code) in selected.iter().zip(&codes) {
+                prop_assert!((value - table.value(code)).abs() <= largest * (1.0 / 14.0 + 1.0 / 16.0));
+            }
+        }
+
         #[test]
         fn two_levels_are_never_much_worse_than_one(selected in prop::collection::vec(0.01_f32..10.0, 2..100)) {
             // One level may by luck fall on a better scale: allow its rounding.

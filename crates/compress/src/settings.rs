@@ -14,15 +14,28 @@ pub enum Quantiser {
     SignScale,
     /// Its sign times one of two scales per chunk, the nearer one: 2 bits.
     TwoLevels,
+    /// One of four levels per tensor, as the reference run has them: 2 bits. With it every chunk sends exactly as many
+    /// values as it may, zeros among them where it has not enough others. To compare; its error is large.
+    Compatible,
+    /// Its sign times one of eight evenly spaced magnitudes from the least to the largest of the chunk: 4 bits. For
+    /// research.
+    FourBits,
+    /// The value as it is: 32 bits. For research, and to see what quantising costs.
+    Exact,
 }
 
 impl Quantiser {
-    pub(crate) const ALL: [Quantiser; 2] = [Quantiser::SignScale, Quantiser::TwoLevels];
+    /// All of them.
+    pub const ALL: [Quantiser; 5] =
+        [Quantiser::SignScale, Quantiser::TwoLevels, Quantiser::Compatible, Quantiser::FourBits, Quantiser::Exact];
 
     pub(crate) fn tag(self) -> u8 {
         match self {
             Quantiser::SignScale => 1,
             Quantiser::TwoLevels => 2,
+            Quantiser::Compatible => 3,
+            Quantiser::FourBits => 4,
+            Quantiser::Exact => 5,
         }
     }
 
@@ -30,11 +43,13 @@ impl Quantiser {
         Quantiser::ALL.into_iter().find(|quantiser| quantiser.tag() == tag)
     }
 
-    /// Bits of one value's code.
+    /// Bits of one value in a fixed section, besides its index.
     pub(crate) fn code_bits(self) -> u32 {
         match self {
             Quantiser::SignScale => 1,
-            Quantiser::TwoLevels => 2,
+            Quantiser::TwoLevels | Quantiser::Compatible => 2,
+            Quantiser::FourBits => 4,
+            Quantiser::Exact => 32,
         }
     }
 
@@ -42,8 +57,19 @@ impl Quantiser {
     pub(crate) fn scales(self) -> usize {
         match self {
             Quantiser::SignScale => 1,
-            Quantiser::TwoLevels => 2,
+            Quantiser::TwoLevels | Quantiser::FourBits => 2,
+            Quantiser::Compatible | Quantiser::Exact => 0,
         }
+    }
+
+    /// Bytes at the start of each section that hold what all its chunks share.
+    pub(crate) fn section_bytes(self) -> usize {
+        if self == Quantiser::Compatible { 16 } else { 0 }
+    }
+
+    /// The least number of values of a chunk that may hold `kept`.
+    pub(crate) fn count_min(self, kept: usize) -> usize {
+        if self == Quantiser::Compatible { kept } else { 0 }
     }
 }
 
@@ -58,7 +84,8 @@ pub enum Coder {
 }
 
 impl Coder {
-    pub(crate) const ALL: [Coder; 2] = [Coder::Fixed, Coder::Entropy];
+    /// All of them.
+    pub const ALL: [Coder; 2] = [Coder::Fixed, Coder::Entropy];
 
     pub(crate) fn tag(self) -> u8 {
         match self {
@@ -133,7 +160,7 @@ pub fn payload_bytes_max(layout: &Layout, settings: &Settings) -> usize {
     let sections = layout.sections().iter().map(|section| {
         let bands = &layout.bands()[section.bands.clone()];
         let bits = bands.iter().flat_map(|band| (0..band.across).map(|i| bits(band.block(i).len()))).sum::<usize>();
-        TABLE_BYTES + marker + bits.div_ceil(8)
+        TABLE_BYTES + marker + settings.quantiser.section_bytes() + bits.div_ceil(8)
     });
     HEADER_BYTES + sections.sum::<usize>()
 }

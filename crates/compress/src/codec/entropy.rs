@@ -5,75 +5,75 @@
 
 use crate::codec::ans::{Reader, Writer, lanes};
 use crate::codec::model::{Fault, Geometry, Model, Priors, Slot};
-use crate::codec::{CodecError, Limits, fixed};
+use crate::codec::{CodecError, Expected, fixed};
 use crate::compress::Part;
 use crate::kernel::{Level, Search};
 use crate::layout::{Layout, Section};
+use crate::quantise::Table;
 use crate::scale::{CODE_MAX, value_of};
-use crate::settings::Settings;
+use crate::settings::{Quantiser, Settings};
 use crate::update::SectionData;
 
 /// First byte of a section in fixed-width fields.
 const FIXED: u8 = 0xff;
 
-pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> Vec<u8> {
+/// Appends a section to `bytes`.
+pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part], bytes: &mut Vec<u8>) {
     let geometry = Geometry::new(layout, section);
     let priors = Priors::measure(&geometry, layout, section, parts);
-    let mut bytes = vec![priors.byte()];
+    let start = bytes.len();
+    bytes.push(priors.byte());
     let mut writer = Writer::new(lanes(section.values(layout, settings.top_k)));
     let mut model = Model::new(geometry, priors, settings.quantiser);
     for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
-        let (mut indices, mut codes) = (&part.indices[..], &part.codes[..]);
+        let (mut indices, mut codes, mut values) = (&part.indices[..], &part.codes[..], &part.values[..]);
         for (chunk, (&count, &scales)) in part.counts.iter().zip(&part.scales).enumerate() {
             let block = band.block(chunk);
             let kept = layout.kept(block.len(), settings.top_k);
             let count = usize::from(count);
             model.slot.fill(scales, &indices[..count], &codes[..count]);
             (indices, codes) = (&indices[count..], &codes[count..]);
+            if settings.quantiser == Quantiser::Exact {
+                model.slot.fill_magnitudes(&values[..count]);
+                values = &values[count..];
+            }
             let sound = model.chunk(&mut writer, chunk, &block, kept);
             debug_assert!(sound.is_ok(), "what was selected can be coded");
         }
         model.close_band();
     }
-    writer.finish(&mut bytes);
+    writer.finish(bytes);
     let plain = fixed::length(layout, settings, section, parts);
-    if plain < bytes.len() - 1 {
-        bytes.clear();
+    if plain < bytes.len() - start - 1 {
+        bytes.truncate(start);
         bytes.push(FIXED);
-        fixed::encode(layout, settings, section, parts, &mut bytes);
+        fixed::encode(layout, settings, section, parts, bytes);
     }
-    bytes
 }
 
-pub(crate) fn decode(
-    bytes: &[u8],
-    layout: &Layout,
-    section: &Section,
-    limits: &Limits,
-) -> Result<SectionData, CodecError> {
-    let tensor = section.tensor;
+pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>) -> Result<SectionData, CodecError> {
+    let tensor = expected.section.tensor;
     let (&first, rest) = bytes.split_first().ok_or(CodecError::SectionEnd { tensor })?;
     if first == FIXED {
-        return fixed::decode(rest, layout, section, limits);
+        return fixed::decode(rest, expected);
     }
     let priors = Priors::of_byte(first).ok_or(CodecError::SectionEnd { tensor })?;
-    Level::detect().read_section(SectionReader { bytes: rest, priors, layout, section, limits })
+    Level::detect().read_section(SectionReader { bytes: rest, priors, expected })
 }
 
 /// An entropy-coded section to be read.
 pub(crate) struct SectionReader<'a> {
     bytes: &'a [u8],
     priors: Priors,
-    layout: &'a Layout,
-    section: &'a Section,
-    limits: &'a Limits,
+    expected: Expected<'a>,
 }
 
 impl SectionReader<'_> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
     pub(crate) fn read(self, search: impl Search) -> Result<SectionData, CodecError> {
-        let SectionReader { bytes, priors, layout, section, limits } = self;
+        let SectionReader { bytes, priors, expected } = self;
+        let Expected { layout, section, limits, .. } = expected;
         let (tensor, settings) = (section.tensor, &limits.settings);
         let values = section.values(layout, settings.top_k);
         let mut reader = Reader::new(search, bytes, lanes(values)).ok_or(CodecError::SectionEnd { tensor })?;
@@ -84,7 +84,7 @@ impl SectionReader<'_> {
                 let block = band.block(chunk);
                 let kept = layout.kept(block.len(), settings.top_k);
                 model.chunk(&mut reader, chunk, &block, kept).map_err(|fault| fault.in_tensor(tensor))?;
-                take(&model.slot, limits, &mut data).ok_or(CodecError::Scale { tensor })?;
+                take(&model.slot, &expected, &mut data)?;
             }
             // What comes after the end is zeros: harmless, but not to be read for long.
             if reader.is_overrun() {
@@ -105,17 +105,23 @@ impl Fault {
     }
 }
 
-/// Moves a decoded chunk over, if its scales are within the limits.
-fn take(slot: &Slot, limits: &Limits, data: &mut SectionData) -> Option<()> {
-    let scales = slot.scales;
-    if !slot.indices.is_empty() {
+/// Moves a decoded chunk over, if its scales or values are within the limits.
+fn take(slot: &Slot, expected: &Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
+    let (limits, tensor, scales) = (expected.limits, expected.section.tensor, slot.scales);
+    let quantiser = limits.settings.quantiser;
+    if !slot.indices.is_empty() && quantiser == Quantiser::Exact {
+        let values = slot.codes.iter().zip(&slot.magnitudes);
+        let values = values.map(|(&code, bits)| limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits)));
+        let values = values.collect::<Option<Vec<_>>>().ok_or(CodecError::Value { tensor })?;
+        data.extend(&slot.indices, values.into_iter());
+    } else if !slot.indices.is_empty() {
         let ordered = 0 < scales.high && scales.low <= scales.high && scales.high <= CODE_MAX;
-        if !ordered || value_of(scales.high) > limits.scale_max {
-            return None;
+        if quantiser.scales() > 0 && (!ordered || value_of(scales.high) > limits.scale_max) {
+            return Err(CodecError::Scale { tensor });
         }
-        let table = scales.table(limits.settings.quantiser);
-        data.extend(&slot.indices, slot.codes.iter().map(|&code| table[usize::from(code & 3)]));
+        let table = if quantiser.scales() > 0 { Table::of_scales(quantiser, scales) } else { expected.table };
+        data.extend(&slot.indices, slot.codes.iter().map(|&code| table.value(code)));
     }
     data.close_chunk();
-    Some(())
+    Ok(())
 }

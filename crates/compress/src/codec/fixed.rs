@@ -4,10 +4,10 @@
 //! has the fewest bits that hold its largest value, and the section ends with zero bits to a whole byte.
 
 use crate::bits::{BitReader, BitWriter, width_of};
-use crate::codec::{CodecError, Limits};
+use crate::codec::{CodecError, Expected};
 use crate::compress::Part;
 use crate::layout::{Band, Layout, Section};
-use crate::quantise::Scales;
+use crate::quantise::{Scales, Table};
 use crate::scale::{CODE_BITS, CODE_MAX, value_of};
 use crate::settings::{Quantiser, Settings};
 use crate::update::SectionData;
@@ -41,30 +41,36 @@ pub(crate) fn chunk_bits(length: usize, kept: usize, count: usize, quantiser: Qu
 }
 
 fn encode_band(layout: &Layout, settings: &Settings, (band, part): (&Band, &Part), writer: &mut BitWriter<'_>) {
-    let (mut indices, mut codes) = (part.indices.iter(), part.codes.iter());
+    let quantiser = settings.quantiser;
+    let mut indices = &part.indices[..];
+    let (mut codes, mut values) = (part.codes.iter(), part.values.iter());
     for (chunk, (&count, scales)) in part.counts.iter().zip(&part.scales).enumerate() {
         let length = band.block(chunk).len();
         writer.put(u32::from(count), width_of(layout.kept(length, settings.top_k) + 1));
         if count > 0 {
-            if settings.quantiser.scales() == 2 {
+            if quantiser.scales() == 2 {
                 writer.put(u32::from(scales.low), CODE_BITS);
             }
-            writer.put(u32::from(scales.high), CODE_BITS);
+            if quantiser.scales() > 0 {
+                writer.put(u32::from(scales.high), CODE_BITS);
+            }
         }
-        for (&index, &code) in indices.by_ref().zip(codes.by_ref()).take(usize::from(count)) {
+        let (mine, rest) = indices.split_at(usize::from(count));
+        indices = rest;
+        for &index in mine {
             writer.put(u32::from(index), width_of(length));
-            writer.put(u32::from(code), settings.quantiser.code_bits());
+            let code = match quantiser {
+                Quantiser::Exact => values.next().map(|value| value.to_bits()),
+                _ => codes.next().map(|&code| u32::from(code)),
+            };
+            writer.put(code.unwrap_or_default(), quantiser.code_bits());
         }
     }
 }
 
-pub(crate) fn decode(
-    bytes: &[u8],
-    layout: &Layout,
-    section: &Section,
-    limits: &Limits,
-) -> Result<SectionData, CodecError> {
-    let mut decoder = Decoder { reader: BitReader::new(bytes), limits, tensor: section.tensor };
+pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>) -> Result<SectionData, CodecError> {
+    let Expected { layout, section, limits, .. } = expected;
+    let mut decoder = Decoder { reader: BitReader::new(bytes), expected };
     let settings = &limits.settings;
     let mut data = SectionData::with_capacity(section.chunks.len(), section.values(layout, settings.top_k));
     for band in &layout.bands()[section.bands.clone()] {
@@ -78,22 +84,32 @@ pub(crate) fn decode(
 
 struct Decoder<'a> {
     reader: BitReader<'a>,
-    limits: &'a Limits,
-    tensor: usize,
+    expected: Expected<'a>,
 }
 
 impl Decoder<'_> {
+    fn tensor(&self) -> usize {
+        self.expected.section.tensor
+    }
+
+    fn quantiser(&self) -> Quantiser {
+        self.expected.limits.settings.quantiser
+    }
+
     fn take(&mut self, width: u32) -> Result<u32, CodecError> {
-        self.reader.take(width).ok_or(CodecError::SectionEnd { tensor: self.tensor })
+        self.reader.take(width).ok_or(CodecError::SectionEnd { tensor: self.tensor() })
     }
 
     fn chunk(&mut self, length: usize, kept: usize, data: &mut SectionData) -> Result<(), CodecError> {
         let count = self.take(width_of(kept + 1))? as usize;
-        if count > kept {
-            return Err(CodecError::Count { tensor: self.tensor });
+        if !(self.quantiser().count_min(kept)..=kept).contains(&count) {
+            return Err(CodecError::Count { tensor: self.tensor() });
         }
         if count > 0 {
-            let table = self.scales()?.table(self.limits.settings.quantiser);
+            let table = match self.quantiser().scales() {
+                0 => self.expected.table,
+                _ => Table::of_scales(self.quantiser(), self.scales()?),
+            };
             self.values(length, count, &table, data)?;
         }
         data.close_chunk();
@@ -101,34 +117,33 @@ impl Decoder<'_> {
     }
 
     fn scales(&mut self) -> Result<Scales, CodecError> {
-        let quantiser = self.limits.settings.quantiser;
-        let low = if quantiser == Quantiser::TwoLevels { self.take(CODE_BITS)? as u16 } else { 0 };
+        let low = if self.quantiser().scales() == 2 { self.take(CODE_BITS)? as u16 } else { 0 };
         let high = self.take(CODE_BITS)? as u16;
         let ordered = 0 < high && low <= high && high <= CODE_MAX;
-        if ordered && value_of(high) <= self.limits.scale_max {
+        if ordered && value_of(high) <= self.expected.limits.scale_max {
             Ok(Scales { low, high })
         } else {
-            Err(CodecError::Scale { tensor: self.tensor })
+            Err(CodecError::Scale { tensor: self.tensor() })
         }
     }
 
-    fn values(
-        &mut self,
-        length: usize,
-        count: usize,
-        table: &[f32; 4],
-        data: &mut SectionData,
-    ) -> Result<(), CodecError> {
-        let code_bits = self.limits.settings.quantiser.code_bits();
-        let mut least = 0;
+    fn values(&mut self, length: usize, count: usize, table: &Table, data: &mut SectionData) -> Result<(), CodecError> {
+        let (quantiser, mut least) = (self.quantiser(), 0);
         for _ in 0..count {
             let index = self.take(width_of(length))? as usize;
             if index < least || index >= length {
-                return Err(CodecError::Index { tensor: self.tensor });
+                return Err(CodecError::Index { tensor: self.tensor() });
             }
             least = index + 1;
-            let code = self.take(code_bits)? as usize;
-            data.push(index as u16, table[code]);
+            let code = self.take(quantiser.code_bits())?;
+            let value = match quantiser {
+                Quantiser::Exact => {
+                    let value = f32::from_bits(code);
+                    self.expected.limits.admit(value).ok_or(CodecError::Value { tensor: self.tensor() })?
+                }
+                _ => table.value(code as u8),
+            };
+            data.push(index as u16, value);
         }
         Ok(())
     }

@@ -43,6 +43,8 @@ pub(crate) struct Slot {
     pub(crate) scales: Scales,
     pub(crate) indices: Vec<u16>,
     pub(crate) codes: Vec<u8>,
+    /// The 31 bits of each value besides its sign, where values are sent as they are.
+    pub(crate) magnitudes: Vec<u32>,
 }
 
 impl Slot {
@@ -52,6 +54,11 @@ impl Slot {
         self.indices.extend_from_slice(indices);
         self.codes.clear();
         self.codes.extend_from_slice(codes);
+    }
+
+    pub(crate) fn fill_magnitudes(&mut self, values: &[f32]) {
+        self.magnitudes.clear();
+        self.magnitudes.extend(values.iter().map(|value| value.abs().to_bits()));
     }
 }
 
@@ -87,8 +94,9 @@ pub(crate) enum Fault {
 impl Model {
     pub(crate) fn new(geometry: Geometry, priors: Priors, quantiser: Quantiser) -> Model {
         let codes = match quantiser {
-            Quantiser::SignScale => Table::new(&[64; 2]),
-            Quantiser::TwoLevels => Table::new(&[44, 44, 20, 20]),
+            Quantiser::SignScale | Quantiser::Exact => Table::new(&[64; 2]),
+            Quantiser::TwoLevels | Quantiser::Compatible => Table::new(&[44, 44, 20, 20]),
+            Quantiser::FourBits => Table::new(&[16; 16]),
         };
         let steps = Table::new(&std::array::from_fn::<_, SYMBOLS_MAX, _>(|symbol| 64 >> (symbol / 3)));
         Model {
@@ -120,20 +128,25 @@ impl Model {
         kept: usize,
     ) -> Result<(), Fault> {
         let count = self.count(coding, kept);
-        if count > kept {
+        if !(self.quantiser.count_min(kept)..=kept).contains(&count) {
             return Err(Fault::Count);
         }
         self.slot.indices.resize(count, 0);
         self.slot.codes.resize(count, 0);
         if count > 0 {
             let cut = self.geometry.cut(chunk, block);
-            self.scales(coding, chunk);
+            if self.quantiser.scales() > 0 {
+                self.scales(coding, chunk);
+            }
             if !coding.reads() {
                 self.lines.tally(&self.slot.indices, &cut);
             }
             self.lines.code(coding, &cut, count)?;
             self.positions(coding, chunk, &cut)?;
             self.codes(coding);
+            if self.quantiser == Quantiser::Exact {
+                self.magnitudes(coding, count);
+            }
         }
         self.settle();
         Ok(())
@@ -157,8 +170,10 @@ impl Model {
         let Scales { low, high: value } = self.slot.scales;
         let high = step(coding, &mut self.high, high, value);
         let low = match self.quantiser {
-            Quantiser::TwoLevels => high.wrapping_sub(step(coding, &mut self.gap, gap, value.wrapping_sub(low))),
-            Quantiser::SignScale => 0,
+            Quantiser::TwoLevels | Quantiser::FourBits => {
+                high.wrapping_sub(step(coding, &mut self.gap, gap, value.wrapping_sub(low)))
+            }
+            _ => 0,
         };
         self.slot.scales = Scales { low, high };
         // What a reader found is checked later; until then it must only not overflow.
@@ -208,6 +223,19 @@ impl Model {
         coding.end_phase();
         let (columns, leans) = (&self.columns, &mut self.lines.leans);
         self.entries[first..].iter().for_each(|entry| vote(columns, entry, leans));
+    }
+
+    /// Codes the bits of the values besides their signs: nothing is expected of them.
+    fn magnitudes(&mut self, coding: &mut impl Coding, count: usize) {
+        self.slot.magnitudes.resize(count, 0);
+        for (shift, width) in [(16, 15), (8, 8), (0, 8)] {
+            for (turn, bits) in self.slot.magnitudes.iter_mut().enumerate() {
+                let mask = (1 << width) - 1;
+                let part = coding.raw(turn, width, *bits >> shift & mask);
+                *bits = *bits & !(mask << shift) | part << shift;
+            }
+            coding.end_phase();
+        }
     }
 
     /// Tables settle after each chunk at first, ever more rarely later.

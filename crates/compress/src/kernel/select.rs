@@ -151,20 +151,21 @@ unsafe fn compact_avx512(chunk: &[f32], least: u32, candidates: &mut Candidates)
 }
 
 /// Appends the positions of the `k` values of largest magnitude in ascending order; of equal ones the lower position
-/// wins, zeros never do. The values must be finite.
+/// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite.
 #[inline(always)]
 pub(crate) fn select(
     compact: impl Compact,
     chunk: &[f32],
-    k: usize,
+    (k, floor): (usize, u32),
     candidates: &mut Candidates,
     indices: &mut Vec<u16>,
 ) {
     let (bound, largest) = bounds(chunk, k);
-    compact.compact(chunk, bound.max(1), candidates);
+    let least = bound.max(floor);
+    compact.compact(chunk, least, candidates);
     let threshold = match candidates.count <= k {
-        true => Threshold { least: bound.max(1), ties: usize::MAX },
-        false => bisect(candidates.keys(), k, bound.max(1), largest + 1),
+        true => Threshold { least, ties: usize::MAX },
+        false => bisect(candidates.keys(), k, least, largest + 1),
     };
     emit(candidates, threshold, indices);
 }
@@ -263,7 +264,7 @@ mod tests {
 
     fn check_with(compact: impl Compact, chunk: &[f32], k: usize, expected: &[u16]) {
         let mut indices = vec![7];
-        select(compact, chunk, k, &mut Candidates::default(), &mut indices);
+        select(compact, chunk, (k, 1), &mut Candidates::default(), &mut indices);
         assert_eq!(&indices[1..], expected);
     }
 
@@ -284,6 +285,13 @@ mod tests {
         check(&[0.0; 5], 3, &[]);
         check(&[1.0; 4096], 64, &(0..64).collect::<Vec<_>>());
         check(&[f32::MIN_POSITIVE / 2.0, 1.0], 2, &[0, 1]);
+    }
+
+    #[test]
+    fn zeros_are_taken_if_asked_for() {
+        let mut indices = Vec::new();
+        select(Plain, &[0.0, -0.0, 3.0, 0.0], (3, 0), &mut Candidates::default(), &mut indices);
+        assert_eq!(indices, [0, 1, 2]);
     }
 
     proptest! {
