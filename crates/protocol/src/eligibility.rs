@@ -189,8 +189,8 @@ pub struct Reveal {
 ///
 /// A payload that is in `earlier` (the digests submitted in earlier windows) is a replay whoever sends it. Of several
 /// equal payloads in one window the one whose sender registered first stays, and of senders that registered in one
-/// block the one with the lowest uid: which header arrived first cannot be decided from the public record. A payload
-/// is not served before the deadline for headers, so that equal ones are one group's work and no victim loses by this.
+/// block the one with the lowest uid: which header arrived first cannot be decided from the public record. Who makes
+/// digests begin with their owner's key, as the round does, leaves nobody another's digest to claim.
 #[must_use]
 pub fn judge_replays(reveals: &[Reveal], earlier: &BTreeSet<Digest>, metagraph: &Metagraph) -> BTreeSet<Uid> {
     let seniority = |uid: Uid| {

@@ -83,6 +83,9 @@ fn contributions(
     if (manifest.run, manifest.window, manifest.previous) != (world.setup.rules.run, window, previous) {
         return Err("it does not follow the one before it");
     }
+    if manifest.entries.iter().any(|entry| entry.weight.to_bits() != 1_f32.to_bits()) {
+        return Err("one of its entries outweighs another");
+    }
     let mut updates = Vec::with_capacity(manifest.entries.len());
     for entry in &manifest.entries {
         let blob = Net::any(&net, &entry.payload).ok_or("nobody has one of its payloads")?;

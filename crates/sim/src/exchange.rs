@@ -73,10 +73,13 @@ impl SimExchange {
         *signed
     }
 
-    /// The proposal without its last entry, signed again.
-    fn cut(&self, proposal: &Proposal) -> Proposal {
+    /// The proposal without its last entry, or with one entry that outweighs all others, signed again.
+    fn bent(&self, proposal: &Proposal) -> Proposal {
         let mut manifest = proposal.manifest.clone();
-        manifest.entries.pop();
+        match manifest.entries.first_mut() {
+            Some(first) if manifest.window.0 % 2 == 1 => first.weight = 1e6,
+            _ => drop(manifest.entries.pop()),
+        }
         Proposal::sign(manifest, &proposal.headers, proposal.proposer, &self.place.profile().key)
     }
 
@@ -146,7 +149,7 @@ impl Exchange for SimExchange {
         }
         let (odd, even): (Vec<Neuron>, Vec<Neuron>) = to.iter().partition(|neuron| neuron.uid.0 % 2 == 1);
         self.send(whole, &even).await;
-        self.send(Content::Proposal(self.cut(proposal).encode().into()), &odd).await;
+        self.send(Content::Proposal(self.bent(proposal).encode().into()), &odd).await;
     }
 
     fn proposals(&self, window: Window) -> Vec<Proposal> {
