@@ -14,6 +14,8 @@ typedef unsigned long long u64;
 #define LANES 32u
 #define WARPS (THREADS / LANES)
 #define ALL 0xffffffffu
+/* Elements that a thread asks the memory for before it looks at the first. */
+#define AHEAD 4u
 #define MAGNITUDE 0x7fffffffu
 
 #ifndef EMULATION

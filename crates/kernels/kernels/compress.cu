@@ -57,29 +57,49 @@ DEVICE Share share_of(u32 length, u32 warp) {
     return share;
 }
 
+/* What a value becomes that is of no use: zero. */
+DEVICE float usable(float value, u32 *rejected) {
+    u32 unusable = key_of(value) > LARGEST;
+    *rejected += unusable;
+    return unusable ? 0.0f : value;
+}
+
 /* Reads this thread's elements and returns the largest key among them. */
 DEVICE u32 load(const CompressArguments *a, Chunk chunk, Share share, u32 lane, float *values) {
-    float decay = number_of(a->decay);
-    u32 largest = 0, rejected = 0;
+    float decay = number_of(a->decay), feedback[AHEAD], before[AHEAD], after[AHEAD];
+    u32 largest = 0, rejected = 0, ahead, first;
     Walk walk;
     if (share.begin + lane >= share.end) {
         return 0;
     }
-    for (walk = walk_from(chunk, share.begin + lane, LANES); walk.index < share.end; walk_on(&walk, chunk)) {
-        float value = a->feedback[walk.position];
-        u32 key;
-        if (a->before) {
-            float step = a->before[walk.position] - a->after[walk.position];
-            value = decay * value + step;
+    for (walk = walk_from(chunk, share.begin + lane, LANES); walk.index < share.end;) {
+        first = walk.index;
+#pragma unroll
+        for (ahead = 0; ahead < AHEAD; ahead += 1) {
+            if (walk.index < share.end) {
+                feedback[ahead] = a->feedback[walk.position];
+                if (a->before) {
+                    before[ahead] = a->before[walk.position];
+                    after[ahead] = a->after[walk.position];
+                }
+                walk_on(&walk, chunk);
+            }
         }
-        key = key_of(value);
-        if (key > LARGEST) {
-            value = 0.0f;
-            key = 0;
-            rejected += 1;
+#pragma unroll
+        for (ahead = 0; ahead < AHEAD; ahead += 1) {
+            u32 index = first + ahead * LANES, key;
+            if (index < share.end) {
+                float value = feedback[ahead];
+                if (a->before) {
+                    float step = before[ahead] - after[ahead];
+                    value = decay * value + step;
+                }
+                value = usable(value, &rejected);
+                values[index] = value;
+                key = key_of(value);
+                largest = key > largest ? key : largest;
+            }
         }
-        values[walk.index] = value;
-        largest = key > largest ? key : largest;
     }
     if (rejected) {
         atomicAdd(a->rejected, (u64)rejected);

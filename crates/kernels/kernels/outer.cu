@@ -59,18 +59,49 @@ DEVICE void stage_runs(const OuterArguments *a, const Runs *runs, u32 first, u32
     }
 }
 
+/* Takes the sums off the parameters, divided by the weights where there are any. */
+DEVICE void step(const OuterArguments *a, Chunk chunk, const float *sums, const float *weights) {
+    float rate = number_of(a->rate), total = number_of(a->total), theta[AHEAD];
+    u64 positions[AHEAD];
+    u32 ahead, first;
+    Walk walk;
+    if (threadIdx.x >= chunk.length) {
+        return;
+    }
+    for (walk = walk_from(chunk, threadIdx.x, THREADS); walk.index < chunk.length;) {
+        first = walk.index;
+#pragma unroll
+        for (ahead = 0; ahead < AHEAD; ahead += 1) {
+            if (walk.index < chunk.length) {
+                positions[ahead] = walk.position;
+                theta[ahead] = a->theta[walk.position];
+                walk_on(&walk, chunk);
+            }
+        }
+#pragma unroll
+        for (ahead = 0; ahead < AHEAD; ahead += 1) {
+            u32 index = first + ahead * THREADS;
+            if (index < chunk.length) {
+                float divisor = total;
+                if (weights) {
+                    divisor = weights[index] > 0.0f ? weights[index] : 1.0f;
+                }
+                a->theta[positions[ahead]] = theta[ahead] - rate * (sums[index] / divisor);
+            }
+        }
+    }
+}
+
 /* Shared memory: bounds of runs, sums, weights if contributors count, values and positions that are read ahead. */
 KERNEL(outer, OuterArguments) {
     ARENA(arena);
     Chunk chunk = chunk_of(a.matrix, blockIdx.x);
-    float rate = number_of(a.rate), total = number_of(a.total);
     u32 peers = (u32)a.count, first, taken, peer, place, offset;
     Runs *runs = (Runs *)arena;
     float *sums = (float *)(runs + 1);
     float *weights = sums + chunk.length;
     float *values = a.contributors ? weights + chunk.length : weights;
     u16 *indices = (u16 *)(values + a.stage);
-    Walk walk;
 
     for (place = threadIdx.x; place < chunk.length; place += THREADS) {
         sums[place] = 0.0f;
@@ -105,13 +136,5 @@ KERNEL(outer, OuterArguments) {
         }
     }
     __syncthreads();
-    if (threadIdx.x < chunk.length) {
-        for (walk = walk_from(chunk, threadIdx.x, THREADS); walk.index < chunk.length; walk_on(&walk, chunk)) {
-            float divisor = total;
-            if (a.contributors) {
-                divisor = weights[walk.index] > 0.0f ? weights[walk.index] : 1.0f;
-            }
-            a.theta[walk.position] = a.theta[walk.position] - rate * (sums[walk.index] / divisor);
-        }
-    }
+    step(&a, chunk, sums, a.contributors ? weights : 0);
 }
