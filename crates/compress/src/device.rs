@@ -273,8 +273,13 @@ pub fn outer_step_on_device(
 }
 
 fn levels_of(quantiser: Quantiser) -> Option<Levels> {
-    let of = [(Quantiser::SignScale, Levels::One), (Quantiser::TwoLevels, Levels::Two)];
-    of.into_iter().find(|(kernel, _)| *kernel == quantiser).map(|(_, levels)| levels)
+    match quantiser {
+        Quantiser::SignScale => Some(Levels::One),
+        Quantiser::TwoLevels => Some(Levels::Two),
+        Quantiser::FourBits => Some(Levels::Eight),
+        // What the first needs of a whole tensor, and the second of the values, no kernel gives.
+        Quantiser::Compatible | Quantiser::Exact => None,
+    }
 }
 
 fn matrix_of(tensor: &TensorLayout) -> Matrix {

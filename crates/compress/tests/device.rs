@@ -11,7 +11,7 @@ use pactum_compress::{
 use pactum_kernels::{Device, DeviceError};
 use proptest::prelude::*;
 
-const QUANTISERS: [Quantiser; 2] = [Quantiser::SignScale, Quantiser::TwoLevels];
+const QUANTISERS: [Quantiser; 3] = [Quantiser::SignScale, Quantiser::TwoLevels, Quantiser::FourBits];
 const MEANS: [Mean; 2] = [Mean::Peers, Mean::Contributors];
 
 /// The emulation, its threads in an order that a seed chooses, and the CUDA device of this machine if it has one.
@@ -101,7 +101,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn every_device_yields_the_processors_payloads_and_feedback(
@@ -143,6 +143,7 @@ fn numbers_that_are_hard_are_compressed_alike() {
     let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e38, 1e-44, -0.0, 1.0, 1.0, -1.0];
     start.iter_mut().step_by(3).zip(bad.iter().cycle()).for_each(|(value, &bad)| *value = bad);
     check_compress(&layout, Settings::new(64, Quantiser::TwoLevels), &start, 0);
+    check_compress(&layout, Settings::new(64, Quantiser::FourBits), &start, 3);
     check_compress(&layout, Settings::new(64, Quantiser::SignScale), &vec![0.0; layout.len()], 1);
     check_compress(&layout, Settings::new(64, Quantiser::SignScale), &vec![-2.0; layout.len()], 2);
 }
@@ -218,5 +219,9 @@ fn what_does_not_fit_is_refused() {
         let many = Settings::new(5000, Quantiser::TwoLevels);
         let refused = DeviceCompressor::new(&device, layout.clone(), many);
         assert!(matches!(refused, Err(OnDeviceError::Settings(_))));
+        for quantiser in [Quantiser::Compatible, Quantiser::Exact] {
+            let refused = DeviceCompressor::new(&device, layout.clone(), Settings::new(64, quantiser));
+            assert!(matches!(refused, Err(OnDeviceError::Quantiser(found)) if found == quantiser));
+        }
     }
 }

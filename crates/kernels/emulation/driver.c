@@ -177,9 +177,9 @@ int cuModuleGetFunction(void **function, void *module, const char *name) {
 }
 
 int cuFuncSetAttribute(void *function, int attribute, int value) {
-    /* Shared memory that launches may ask for. */
-    int bad = attribute != 8 || value < 0 || value > SHARED_MAX;
-    if (!bad) {
+    /* Shared memory that launches may ask for, in bytes; and that there is, in hundredths. */
+    int bad = value < 0 || !(attribute == 8 && value <= SHARED_MAX) && !(attribute == 9 && value <= 100);
+    if (!bad && attribute == 8) {
         allowed[(uintptr_t)function] = (unsigned)value;
     }
     return guarded_call(bad, INVALID_VALUE);

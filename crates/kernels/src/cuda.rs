@@ -114,14 +114,23 @@ impl Cuda {
             // SAFETY: the module has just been loaded.
             let function = unsafe { driver::module::get_function(module, name) };
             let function = function.map_err(|error| called("find a kernel", error))?;
-            let attribute = FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            let shared = i32::try_from(self.shared).unwrap_or(i32::MAX);
-            // SAFETY: the function has just been found.
-            let allowed = unsafe { driver::function::set_function_attribute(function, attribute, shared) };
-            allowed.map_err(|error| called("allow a kernel all shared memory", error))?;
+            self.give_shared(function).map_err(|error| called("allow a kernel all shared memory", error))?;
             functions.insert(kernel, Function(function));
         }
         functions.get(kernel).map(|function| function.0).ok_or(DeviceError::Shape("there is no such kernel"))
+    }
+
+    /// Lets blocks of a kernel use all shared memory that there is, and gives it as much as caches leave: what the kernels
+    /// read, they read once.
+    fn give_shared(&self, function: CUfunction) -> Result<(), driver::DriverError> {
+        let most = FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        let percent = FunctionAttribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+        let shared = i32::try_from(self.shared).unwrap_or(i32::MAX);
+        // SAFETY: the caller has just found the function.
+        unsafe {
+            driver::function::set_function_attribute(function, most, shared)?;
+            driver::function::set_function_attribute(function, percent, 100)
+        }
     }
 }
 
