@@ -3,7 +3,7 @@
  * that a device repeats its own bits. Training need not agree between machines. */
 
 /* Rows whose weight gradient one block sums. */
-#define ROWS 64u
+#define ROWS 16u
 /* Numbers whose squares one block sums. */
 #define PIECE 32768u
 
@@ -103,7 +103,7 @@ typedef struct {
     u64 rows, width, narrow;
 } NormBackwardArguments;
 
-/* One block for 64 rows. Shared memory: 8 sums, and a sum for each column. */
+/* One block for 16 rows. Shared memory: 8 sums, and a sum for each column. */
 KERNEL(norm_backward, NormBackwardArguments) {
     ARENA(arena);
     float *space = (float *)arena, *sums = space + WARPS;

@@ -6,7 +6,7 @@ use crate::launch::{Call, blocks_of, rows_of};
 use crate::plain::Element;
 
 /// Rows whose weight gradient one block sums.
-const ROWS: usize = 64;
+const ROWS: usize = 16;
 const THREADS: usize = 256;
 
 /// One norm over rows of the residual stream: `out = x * scale * weight` with `scale = 1 / sqrt(mean(x^2) + eps)`.

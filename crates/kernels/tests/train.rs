@@ -1,4 +1,5 @@
-//! The kernels of the training step under emulation, against their definitions in f64, and those against differences.
+//! The kernels of the training step against their definitions in f64, and those against differences: under emulation, and on
+//! the CUDA device of this machine if it has one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -11,8 +12,13 @@ use pactum_kernels::{
 const FINE: f64 = 2e-6;
 const COARSE: f64 = 8e-3;
 
-fn devices() -> [Device; 2] {
-    [0, 7].map(|order| Device::emulation_in_order(Path::new(env!("CARGO_TARGET_TMPDIR")), order).unwrap())
+fn devices() -> Vec<Device> {
+    let emulation = |order| Device::emulation_in_order(Path::new(env!("CARGO_TARGET_TMPDIR")), order).unwrap();
+    match Device::find() {
+        Ok(device) => vec![emulation(0), emulation(7), device],
+        Err(DeviceError::Absent(_)) => vec![emulation(0), emulation(7)],
+        Err(error) => panic!("there is a device, but it cannot be used: {error}"),
+    }
 }
 
 /// Numbers from -1 to 1.
@@ -299,7 +305,7 @@ fn emulated_optimizer_steps_follow_the_textbook() {
 
 #[test]
 fn buffers_of_other_lengths_are_refused() {
-    let [device, _] = devices();
+    let device = devices().remove(0);
     let of = |len: usize| device.zeros::<f32>(len).unwrap();
     let swiglu = Swiglu { width: 4 };
     assert!(matches!(swiglu.forward(&mut of(6), &of(16)), Err(DeviceError::Shape(_))));

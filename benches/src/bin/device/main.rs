@@ -1,10 +1,12 @@
-//! Compression and the outer step on a CUDA device: first that payloads and parameters are those of the processor, then how
-//! near the kernels come to a copy in the device's memory.
+//! The kernels on a CUDA device: first that payloads and parameters are those of the processor, then how near they come to a copy
+//! in the device's memory.
 //!
 //! ```console
 //! $ cargo run --release -p pactum-benches --features cuda --bin device
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its tables")]
+
+mod train;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -77,14 +79,18 @@ fn measure(device: &Device) -> Result<(), Error> {
         check_outer(device, &layout, &updates, mean)?;
     }
     println!("payloads, feedback and parameters are those of the processor, to the bit\n");
-    println!("| work | ms | bytes of memory traffic a parameter | GB/s | of the copy's |");
+    println!("| work | ms | bytes of memory traffic an element | GB/s | of the copy's |");
     println!("|---|---|---|---|---|");
     let rate = copy(device, &layout)?;
     let shares = [compress(device, &layout, (&before, &after), rate)?, outer(device, &layout, &updates, rate)?];
+    train::print(device, rate)?;
     println!();
     whole(device, &layout, (&before, &after))?;
     let reached = shares.iter().all(|&share| share >= GOAL);
-    println!("the goal of {GOAL} of a copy is {}", if reached { "reached" } else { "not reached" });
+    println!(
+        "the goal of {GOAL} of a copy for compression and the outer step is {}",
+        if reached { "reached" } else { "not reached" }
+    );
     Ok(())
 }
 
