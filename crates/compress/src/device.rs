@@ -3,6 +3,9 @@
 //! The device accumulates, selects, quantises and keeps the residual; entropy coding stays on the processor, where it
 //! runs while the device works on the next tensor.
 
+use std::ops::Range;
+use std::rc::Rc;
+
 use pactum_kernels::{
     Buffer, Compress, Device, DeviceError, Divisor, Feedback, Levels, Mark, Matrix, Outer, Peer, Picked, Tensor, Update,
 };
@@ -40,10 +43,20 @@ pub enum OnDeviceError {
 pub struct DeviceCompressor {
     layout: Layout,
     settings: Settings,
-    levels: Levels,
+    groups: Vec<Group>,
     picked: Picked,
     report: CompressReport,
 }
+
+/// Consecutive tensors that are compressed together: sections of one group are coded while the next is at work.
+#[derive(Debug)]
+struct Group {
+    work: Compress,
+    tensors: Range<usize>,
+}
+
+/// A group is closed once it has this many elements: enough to fill any device.
+const GROUP_ELEMENTS: usize = 1 << 26;
 
 /// What a section became on the device.
 struct Chosen {
@@ -64,7 +77,14 @@ impl DeviceCompressor {
         let lengths = layout.tensors().iter().map(|tensor| matrix_of(tensor).longest());
         let slots = lengths.map(|length| layout.kept(length, settings.top_k)).max().unwrap_or(0);
         let picked = Picked::new(device, layout.chunks(), slots)?;
-        Ok(DeviceCompressor { layout, settings, levels, picked, report: CompressReport::default() })
+        let groups = groups_of(&layout).into_iter().map(|tensors| {
+            let kept = |matrix: &Matrix| matrix.lengths().map(|length| layout.kept(length, settings.top_k));
+            let matrices = layout.tensors()[tensors.clone()].iter().map(matrix_of);
+            let matrices = matrices.map(|matrix| (matrix, kept(&matrix))).collect::<Vec<_>>();
+            Ok(Group { work: Compress::new(device, &matrices, levels)?, tensors })
+        });
+        let groups = groups.collect::<Result<_, DeviceError>>()?;
+        Ok(DeviceCompressor { layout, settings, groups, picked, report: CompressReport::default() })
     }
 
     /// The layout it was made for.
@@ -120,11 +140,10 @@ impl DeviceCompressor {
         let device = feedback.values.device().clone();
         self.picked.rejected.write(&[0])?;
         let mut marks = Vec::with_capacity(self.layout.tensors().len());
-        for tensor in self.layout.tensors() {
-            let matrix = matrix_of(tensor);
-            let kept = matrix.lengths().map(|length| self.layout.kept(length, self.settings.top_k));
-            Compress { matrix, kept, levels: self.levels }.run(&mut feedback, &mut self.picked)?;
-            marks.push(device.mark()?);
+        for group in &self.groups {
+            group.work.run(&mut feedback, &mut self.picked)?;
+            let mark = Rc::new(device.mark()?);
+            marks.extend(group.tensors.clone().map(|_| Rc::clone(&mark)));
         }
         let (sections, selected) = self.encode(&marks)?;
         let rejected = self.picked.rejected.read()?.first().map_or(0, |&count| count as usize);
@@ -132,8 +151,8 @@ impl DeviceCompressor {
         Ok(join(&self.layout, &self.settings, &sections))
     }
 
-    /// Reads sections as they become ready, and codes them while others are still being selected.
-    fn encode(&self, marks: &[Mark]) -> Result<(Vec<Vec<u8>>, usize), DeviceError> {
+    /// Reads sections as they become ready, and codes them while others are still being selected. Each tensor has a mark.
+    fn encode(&self, marks: &[Rc<Mark>]) -> Result<(Vec<Vec<u8>>, usize), DeviceError> {
         let (layout, settings) = (&self.layout, &self.settings);
         let mut encoded = vec![Vec::new(); layout.sections().len()];
         let selected = in_place_scope(|scope| {
@@ -223,15 +242,16 @@ impl<'a> Uploaded<'a> {
         Ok(self.there.norms(&firsts.map(|first| first as u64).collect::<Vec<_>>())?)
     }
 
-    /// Queues `dense += scale * update`: the bits of [`SparseUpdate::add_to`], and with a scale of -1 those of
+    /// `dense += scale * update`: the bits of [`SparseUpdate::add_to`], and with a scale of -1 those of
     /// [`SparseUpdate::subtract_from`].
     ///
     /// # Errors
-    /// If the buffer is not as long as the layout, or the device refuses.
+    /// If the buffer is not as long as the layout, or the device fails.
     pub fn add_to(&self, dense: &mut Buffer<f32>, scale: f32) -> Result<(), OnDeviceError> {
         let layout = self.update.layout();
         same_length(layout, dense)?;
-        Ok(layout.tensors().iter().try_for_each(|tensor| self.there.add_to(dense, &matrix_of(tensor), scale))?)
+        let matrices = layout.tensors().iter().map(matrix_of).collect::<Vec<_>>();
+        Ok(self.there.add_to(dense, &matrices, scale)?)
     }
 }
 
@@ -280,6 +300,19 @@ fn levels_of(quantiser: Quantiser) -> Option<Levels> {
         // What the first needs of a whole tensor, and the second of the values, no kernel gives.
         Quantiser::Compatible | Quantiser::Exact => None,
     }
+}
+
+/// Consecutive tensors with enough elements together.
+fn groups_of(layout: &Layout) -> Vec<Range<usize>> {
+    let (mut groups, mut start, mut elements) = (Vec::new(), 0, 0);
+    for (number, tensor) in layout.tensors().iter().enumerate() {
+        elements += tensor.len();
+        if elements >= GROUP_ELEMENTS || number + 1 == layout.tensors().len() {
+            groups.push(start..number + 1);
+            (start, elements) = (number + 1, 0);
+        }
+    }
+    groups
 }
 
 fn matrix_of(tensor: &TensorLayout) -> Matrix {

@@ -39,36 +39,47 @@ DEVICE u32 least_of(u32 a, u32 b) {
     return a < b ? a : b;
 }
 
-/* A matrix of rows x columns, row after row, cut into bands of whole rows and each band into chunks. */
+/* A length that is cut into parts as evenly as possible: what every part has, and what is left over. */
 typedef struct {
-    u64 rows, columns, bands, across;
-} Matrix;
+    u64 whole, rest, parts;
+} Cut;
+
+/* A matrix in a flat vector, row after row, its rows cut into bands and its columns across, which makes chunks: the first
+ * block that works on it, where it begins, the number of its first chunk among all, and how long a row is. */
+typedef struct {
+    u64 block, offset, number, columns;
+    Cut down, across;
+} Tensor;
 
 /* One chunk: `rows` runs of `width` elements, `stride` apart, the first at `start`. */
 typedef struct {
-    u64 start, stride;
+    u64 number, start, stride;
     u32 rows, width, length;
 } Chunk;
 
-/* Where part `index` begins when `length` is cut into `parts` as evenly as possible. */
-DEVICE u64 bound_of(u64 length, u64 parts, u64 index) {
-    return length / parts * index + length % parts * index / parts;
+/* Where part `index` begins. */
+DEVICE u64 bound_of(Cut cut, u64 index) {
+    u64 bound = cut.whole * index;
+    /* Mostly nothing is left over, and a division of long numbers is slow. */
+    return cut.rest ? bound + cut.rest * index / cut.parts : bound;
 }
 
-DEVICE Chunk chunk_of(Matrix matrix, u64 number) {
-    u64 band = number / matrix.across, place = number % matrix.across;
-    u64 top = bound_of(matrix.rows, matrix.bands, band);
-    u64 left = bound_of(matrix.columns, matrix.across, place);
+/* The chunk of this block, whose tensor begins at or before it; positions are those in the flat vector. */
+DEVICE Chunk chunk_of(Tensor tensor) {
+    u32 number = blockIdx.x - (u32)tensor.block, across = (u32)tensor.across.parts;
+    u32 band = number / across, place = number % across;
+    u64 top = bound_of(tensor.down, band), left = bound_of(tensor.across, place);
     Chunk chunk;
-    chunk.start = top * matrix.columns + left;
-    chunk.stride = matrix.columns;
-    chunk.rows = (u32)(bound_of(matrix.rows, matrix.bands, band + 1) - top);
-    chunk.width = (u32)(bound_of(matrix.columns, matrix.across, place + 1) - left);
+    chunk.number = tensor.number + number;
+    chunk.start = tensor.offset + top * tensor.columns + left;
+    chunk.stride = tensor.columns;
+    chunk.rows = (u32)(bound_of(tensor.down, (u64)band + 1) - top);
+    chunk.width = (u32)(bound_of(tensor.across, (u64)place + 1) - left);
     chunk.length = chunk.rows * chunk.width;
     return chunk;
 }
 
-/* Where element `index` of a chunk lies in the matrix. */
+/* Where element `index` of a chunk lies. */
 DEVICE u64 position_of(Chunk chunk, u32 index) {
     return chunk.start + (u64)(index / chunk.width) * chunk.stride + index % chunk.width;
 }
@@ -107,4 +118,15 @@ DEVICE void walk_on(Walk *walk, Chunk chunk) {
 /* How many threads of the block say yes; all threads must ask. */
 DEVICE u32 count_of(u32 yes) {
     return (u32)__syncthreads_count((int)yes);
+}
+
+/* Which of some tensors this block works on: the last whose first block is not behind it. All threads must ask. */
+DEVICE u32 tensor_here(const Tensor *tensors, u64 count) {
+    u32 begun = 0;
+    u64 base;
+    for (base = 0; base < count; base += THREADS) {
+        u64 place = base + threadIdx.x;
+        begun += count_of(place < count && tensors[place].block <= blockIdx.x);
+    }
+    return begun - 1;
 }

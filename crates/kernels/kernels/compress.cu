@@ -1,4 +1,4 @@
-/* One pass over one tensor: error feedback is decayed, the step of the parameters added, the largest of every chunk
+/* One pass over some tensors: error feedback is decayed, the step of the parameters added, the largest of every chunk
  * selected, quantised and taken off. One block for each chunk; the chunk stays in shared memory between one read and
  * one write of the feedback.
  *
@@ -32,10 +32,10 @@ typedef struct {
     u8 *codes;
     /* How many values could not be used. */
     u64 *rejected;
-    Matrix matrix;
-    /* Values kept of a chunk, by whether it has one row more and one column more than the shortest. */
-    u64 kept[4];
-    u64 slots, decay, quantiser, subtract;
+    const Tensor *tensors;
+    /* For each tensor the values kept of a chunk, by whether it has one row more and one column more than the shortest. */
+    const u64 *kept;
+    u64 count, slots, decay, quantiser, subtract;
 } CompressArguments;
 
 typedef struct {
@@ -326,12 +326,13 @@ DEVICE float magnitude_at(const CompressArguments *a, u32 level, float low, floa
 }
 
 /* Writes head, positions and codes of the chunk, and takes what they stand for off its values. */
-DEVICE void emit(const CompressArguments *a, const Search *search, const u16 *picks, u32 count, float *values) {
+DEVICE void emit(const CompressArguments *a, u64 number, const Search *search, const u16 *picks, u32 count,
+                 float *values) {
     float low = value_of(search->low), high = value_of(search->high);
-    u64 slot = (u64)blockIdx.x * a->slots;
+    u64 slot = number * a->slots;
     u32 place;
     if (threadIdx.x == 0) {
-        a->heads[blockIdx.x] = count | (u64)search->low << 16 | (u64)search->high << 32;
+        a->heads[number] = count | (u64)search->low << 16 | (u64)search->high << 32;
     }
     for (place = threadIdx.x; place < count; place += THREADS) {
         u32 index = picks[place];
@@ -349,10 +350,11 @@ DEVICE void emit(const CompressArguments *a, const Search *search, const u16 *pi
 /* Shared memory: the chunk's values, what the search needs, positions of the selected. */
 KERNEL(compress, CompressArguments) {
     ARENA(arena);
-    Chunk chunk = chunk_of(a.matrix, blockIdx.x);
-    u32 lane = threadIdx.x % LANES, taller = chunk.rows > a.matrix.rows / a.matrix.bands;
-    u32 wider = chunk.width > a.matrix.columns / a.matrix.across;
-    u32 kept = (u32)a.kept[2 * taller + wider], bound, largest, count;
+    u32 place = tensor_here(a.tensors, a.count), lane = threadIdx.x % LANES;
+    Tensor tensor = a.tensors[place];
+    Chunk chunk = chunk_of(tensor);
+    u32 taller = chunk.rows > tensor.down.whole, wider = chunk.width > tensor.across.whole;
+    u32 kept = (u32)a.kept[4 * place + 2 * taller + wider], bound, largest, count;
     Share share = share_of(chunk.length, threadIdx.x / LANES);
     Search *search = (Search *)arena;
     float *values = (float *)(search + 1);
@@ -379,7 +381,7 @@ KERNEL(compress, CompressArguments) {
     }
     __syncthreads();
     /* Below the smallest scale nothing is sent. */
-    emit(&a, search, picks, search->high ? count : 0, values);
+    emit(&a, chunk.number, search, picks, search->high ? count : 0, values);
     __syncthreads();
     if (share.begin + lane < share.end) {
         for (walk = walk_from(chunk, share.begin + lane, LANES); walk.index < share.end; walk_on(&walk, chunk)) {

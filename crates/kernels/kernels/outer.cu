@@ -1,4 +1,4 @@
-/* The outer step of one tensor: theta -= rate * (sum of coefficient * value over the peers, in their order) / divisor.
+/* The outer step of some tensors: theta -= rate * (sum of coefficient * value over the peers, in their order) / divisor.
  * One block for each chunk; sums stay in shared memory, so that the parameters are read and written once and nothing
  * dense is kept for any peer. */
 
@@ -15,13 +15,10 @@ typedef struct {
 typedef struct {
     float *theta;
     const Peer *peers;
-    /* One for each peer: its weight times its clip in this tensor. */
+    /* For each tensor one for each peer: its weight times its clip there. */
     const float *coefficients;
-    u64 count;
-    /* Number of the tensor's first chunk among all chunks. */
-    u64 first;
-    Matrix matrix;
-    u64 rate, total;
+    const Tensor *tensors;
+    u64 count, tensor_count, rate, total;
     /* Whether the sum is divided by the weights of those who sent a coordinate, instead of by the total. */
     u64 contributors;
     /* Values that are read ahead, at least those of the longest run. */
@@ -44,12 +41,13 @@ DEVICE u32 batch_of(const Runs *runs, u32 peers, u64 stage) {
 }
 
 /* Reads the runs of a batch ahead, a warp for each peer, so that many reads are under way at once. */
-DEVICE void stage_runs(const OuterArguments *a, const Runs *runs, u32 first, u32 taken, u16 *indices, float *values) {
+DEVICE void stage_runs(const Peer *peers, const float *coefficients, const Runs *runs, u32 taken, u16 *indices,
+                       float *values) {
     u32 peer, place, offset = 0;
     for (peer = 0; peer < taken; peer += 1) {
         if (peer % WARPS == threadIdx.x / LANES) {
-            const Peer *source = &a->peers[first + peer];
-            float coefficient = a->coefficients[first + peer];
+            const Peer *source = &peers[peer];
+            float coefficient = coefficients[peer];
             for (place = threadIdx.x % LANES; place < runs->size[peer]; place += LANES) {
                 indices[offset + place] = source->indices[runs->begin[peer] + place];
                 values[offset + place] = coefficient * source->values[runs->begin[peer] + place];
@@ -95,7 +93,9 @@ DEVICE void step(const OuterArguments *a, Chunk chunk, const float *sums, const 
 /* Shared memory: bounds of runs, sums, weights if contributors count, values and positions that are read ahead. */
 KERNEL(outer, OuterArguments) {
     ARENA(arena);
-    Chunk chunk = chunk_of(a.matrix, blockIdx.x);
+    u32 number = tensor_here(a.tensors, a.tensor_count);
+    Chunk chunk = chunk_of(a.tensors[number]);
+    const float *coefficients = a.coefficients + number * a.count;
     u32 peers = (u32)a.count, first, taken, peer, place, offset;
     Runs *runs = (Runs *)arena;
     float *sums = (float *)(runs + 1);
@@ -112,13 +112,13 @@ KERNEL(outer, OuterArguments) {
     for (first = 0; first < peers; first += taken) {
         __syncthreads();
         if (threadIdx.x < least_of(peers - first, BATCH)) {
-            const u64 *starts = a.peers[first + threadIdx.x].starts + a.first + blockIdx.x;
+            const u64 *starts = a.peers[first + threadIdx.x].starts + chunk.number;
             runs->begin[threadIdx.x] = starts[0];
             runs->size[threadIdx.x] = (u32)(starts[1] - starts[0]);
         }
         __syncthreads();
         taken = batch_of(runs, peers - first, a.stage);
-        stage_runs(&a, runs, first, taken, indices, values);
+        stage_runs(a.peers + first, coefficients + first, runs, taken, indices, values);
         for (peer = 0, offset = 0; peer < taken; peer += 1) {
             float weight = number_of(a.peers[first + peer].weight);
             /* A peer's positions are distinct, but the next peer may have the same ones. */

@@ -161,12 +161,14 @@ typedef struct {
 
 /* Turns the two halves of every head by the position's angles, or back; one block for each token. */
 KERNEL(turn, TurnArguments) {
-    u64 position = blockIdx.x % a.context, base = (u64)blockIdx.x * a.stride + a.offset, at;
+    u64 angles = blockIdx.x % a.context * a.half, base = (u64)blockIdx.x * a.stride + a.offset;
+    u32 half = (u32)a.half, at;
     float scale = number_of(a.scale);
-    for (at = threadIdx.x; at < a.heads * a.half; at += THREADS) {
-        u64 pair = at % a.half, low = base + at / a.half * 2 * a.half + pair, high = low + a.half;
-        float cosine = a.cosines[position * a.half + pair] * scale;
-        float sine = a.sines[position * a.half + pair] * (a.back ? -scale : scale);
+    for (at = threadIdx.x; at < (u32)a.heads * half; at += THREADS) {
+        u32 pair = at % half;
+        u64 low = base + at / half * 2 * half + pair, high = low + half;
+        float cosine = a.cosines[angles + pair] * scale;
+        float sine = a.sines[angles + pair] * (a.back ? -scale : scale);
         float x = element(a.values, low, a.narrow), y = element(a.values, high, a.narrow);
         put(a.values, low, a.narrow, x * cosine - y * sine);
         put(a.values, high, a.narrow, y * cosine + x * sine);

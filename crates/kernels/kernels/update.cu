@@ -94,16 +94,16 @@ typedef struct {
     const u64 *starts;
     const u16 *indices;
     const float *values;
-    Matrix matrix;
-    u64 scale;
+    const Tensor *tensors;
+    u64 count, scale;
 } ScatterArguments;
 
-/* dense += scale * update, for one tensor; one block for each chunk. */
+/* dense += scale * update, for some tensors; one block for each chunk. */
 KERNEL(scatter, ScatterArguments) {
-    Chunk chunk = chunk_of(a.matrix, blockIdx.x);
+    Chunk chunk = chunk_of(a.tensors[tensor_here(a.tensors, a.count)]);
     float scale = number_of(a.scale);
-    u64 place, end = a.starts[blockIdx.x + 1];
-    for (place = a.starts[blockIdx.x] + threadIdx.x; place < end; place += THREADS) {
+    u64 place, end = a.starts[chunk.number + 1];
+    for (place = a.starts[chunk.number] + threadIdx.x; place < end; place += THREADS) {
         u32 index = a.indices[place];
         if (index < chunk.length) {
             float *slot = &a.dense[position_of(chunk, index)];

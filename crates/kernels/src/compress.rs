@@ -4,6 +4,7 @@ use crate::device::{Buffer, Device};
 use crate::error::DeviceError;
 use crate::launch::Call;
 use crate::matrix::Matrix;
+use crate::table::Table;
 
 /// Bytes of shared memory that the search takes: see the structure `Search` of the kernel.
 const SEARCH_BYTES: usize = 4 * (4 + 8 + 8 + 1024);
@@ -81,56 +82,65 @@ impl Picked {
     }
 }
 
-/// Compression of one tensor (SparseLoCo, arXiv 2508.15706): per chunk `E' = decay * E + (before - after)`, the `kept`
-/// elements of largest magnitude (of equal ones the lower position, never a zero), their scales and codes, and
-/// `E = E' - decoded`.
-#[derive(Debug, Clone, Copy)]
+/// Compression of some tensors (SparseLoCo, arXiv 2508.15706) in one launch: per chunk
+/// `E' = decay * E + (before - after)`, the elements of largest magnitude (of equal ones the lower position, never a zero),
+/// their scales and codes, and `E = E' - decoded`.
+#[derive(Debug)]
 pub struct Compress {
-    /// The tensor, in the vectors of [`Feedback`]; its chunks' numbers are those in [`Picked`].
-    pub matrix: Matrix,
-    /// How many elements of a chunk are kept, for each of [`Matrix::lengths`].
-    pub kept: [usize; 4],
-    /// What a selected value becomes.
-    pub levels: Levels,
+    table: Table,
+    /// For each tensor how many elements of a chunk are kept, for each of the lengths that one may have.
+    kept: Buffer<u64>,
+    /// The most that are kept of any chunk.
+    most: usize,
+    levels: Levels,
 }
 
 impl Compress {
+    /// Prepares the compression of some tensors that do not overlap: each with how many elements of a chunk are kept, for
+    /// each of [`Matrix::lengths`]. Their chunks' numbers are those in [`Picked`].
+    ///
+    /// # Errors
+    /// If the kernels cannot take a tensor, or the device has too little memory.
+    pub fn new(device: &Device, tensors: &[(Matrix, [usize; 4])], levels: Levels) -> Result<Compress, DeviceError> {
+        let table = Table::upload(device, tensors.iter().map(|(matrix, _)| matrix))?;
+        let most = tensors.iter().map(|(matrix, kept)| kept_most(matrix, kept)).max().unwrap_or(0);
+        let kept = tensors.iter().flat_map(|(_, kept)| kept.map(|kept| kept as u64)).collect::<Vec<_>>();
+        Ok(Compress { table, kept: device.upload(&kept)?, most, levels })
+    }
+
     /// Queues the work.
     ///
     /// # Errors
     /// If a buffer is too short, a chunk too long, or the device refuses.
     pub fn run(&self, feedback: &mut Feedback<'_>, picked: &mut Picked) -> Result<(), DeviceError> {
-        let (blocks, range, slots) = (self.matrix.blocks()?, self.matrix.range(), picked.slots);
-        let (kept, chunks) = (self.kept_most(), self.matrix.chunks());
-        if kept > slots {
-            return Err(DeviceError::Length { what: "a chunk's room", expected: kept, found: slots });
+        let (table, slots, all) = (&self.table, picked.slots, (0, self.table.len));
+        if self.most > slots {
+            return Err(DeviceError::Length { what: "a chunk's room", expected: self.most, found: slots });
         }
         let device = feedback.values.device().clone();
-        let call = Call::on(&device).buffer("the feedback", feedback.values, range)?;
+        let call = Call::on(&device).buffer("the feedback", feedback.values, all)?;
         let call = match feedback.step {
             None => call.nothing().nothing(),
             Some((before, after, _)) => {
-                call.buffer("the parameters before", before, range)?.buffer("the parameters after", after, range)?
+                call.buffer("the parameters before", before, all)?.buffer("the parameters after", after, all)?
             }
         };
-        let places = (self.matrix.chunk.saturating_mul(slots), chunks * slots);
-        let call = call.buffer("the room for heads", &picked.heads, (self.matrix.chunk, chunks))?;
+        let places = (0, table.chunks.saturating_mul(slots));
+        let call = call.buffer("the room for heads", &picked.heads, (0, table.chunks))?;
         let call = call.buffer("the room for positions", &picked.indices, places)?;
         let call = call.buffer("the room for codes", &picked.codes, places)?;
-        let mut call = call.buffer("the count", &picked.rejected, (0, 1))?.matrix(&self.matrix);
-        for kept in self.kept {
-            call = call.number(kept);
-        }
-        let decay = feedback.step.map_or(0.0, |(_, _, decay)| decay);
-        let call = call.number(slots).float(decay).number(self.levels.number()).number(usize::from(feedback.subtract));
-        call.launch("compress", blocks, SEARCH_BYTES + 4 * self.matrix.longest() + 2 * kept)
+        let call = call.buffer("the count", &picked.rejected, (0, 1))?.table(table)?;
+        let call = call.buffer("what is kept", &self.kept, (0, 4 * table.count))?.number(table.count).number(slots);
+        let call = call.float(feedback.step.map_or(0.0, |(_, _, decay)| decay)).number(self.levels.number());
+        let shared = SEARCH_BYTES + 4 * table.longest + 2 * self.most;
+        call.number(usize::from(feedback.subtract)).launch("compress", table.blocks, shared)
     }
+}
 
-    /// Most elements that are kept of any chunk that there is.
-    fn kept_most(&self) -> usize {
-        let taller = !self.matrix.rows.is_multiple_of(self.matrix.bands);
-        let wider = !self.matrix.columns.is_multiple_of(self.matrix.across);
-        let there = [true, wider, taller, taller && wider];
-        self.kept.iter().zip(there).filter(|(_, there)| *there).map(|(kept, _)| *kept).max().unwrap_or(0)
-    }
+/// Most elements that are kept of any chunk that a matrix has.
+fn kept_most(matrix: &Matrix, kept: &[usize; 4]) -> usize {
+    let taller = !matrix.rows.is_multiple_of(matrix.bands.max(1));
+    let wider = !matrix.columns.is_multiple_of(matrix.across.max(1));
+    let there = [true, wider, taller, taller && wider];
+    kept.iter().zip(there).filter(|(_, there)| *there).map(|(kept, _)| *kept).max().unwrap_or(0)
 }

@@ -2,8 +2,8 @@
 
 use crate::device::{Buffer, Device};
 use crate::error::DeviceError;
-use crate::matrix::Matrix;
 use crate::plain::{Element, Plain};
+use crate::table::Table;
 
 /// A kernel to be run once in each of some blocks of 256 threads.
 pub(crate) struct Launch<'a> {
@@ -79,8 +79,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    pub(crate) fn matrix(self, matrix: &Matrix) -> Call<'a> {
-        self.number(matrix.rows).number(matrix.columns).number(matrix.bands).number(matrix.across)
+    pub(crate) fn table(self, table: &Table) -> Result<Call<'a>, DeviceError> {
+        self.buffer("the tensors", &table.words, (0, table.words.len()))
     }
 
     pub(crate) fn launch(self, kernel: &'static str, blocks: u32, shared: usize) -> Result<(), DeviceError> {

@@ -4,9 +4,9 @@
 //!
 //! - [`Device`], [`Buffer`], [`Mark`]: what kernels run on, memory there, and a point in the queue of work.
 //! - [`Matrix`]: a tensor cut into chunks.
-//! - [`Compress`]: error feedback, selection, quantisation and residual of a tensor in one pass.
+//! - [`Compress`]: error feedback, selection, quantisation and residual of tensors in one pass.
 //! - [`Update`]: a sparse update on a device, its norms, its sum into a dense vector.
-//! - [`Outer`]: the outer step of a tensor from many updates.
+//! - [`Outer`]: the outer step of tensors from many updates.
 //! - [`Norm`], [`Rotation`], [`Swiglu`], [`Loss`], [`AdamW`]: the training step besides its matrix products, on [`Element`]s:
 //!   `f32` or [`Bf16`].
 //! - [`Source`], [`SOURCES`], [`OPTIONS`]: the kernels' text and how it must be compiled.
@@ -34,6 +34,7 @@ mod plain;
 mod rope;
 mod source;
 mod swiglu;
+mod table;
 mod update;
 
 pub use adamw::{AdamW, Moments};

@@ -69,9 +69,11 @@ impl Matrix {
         chunks.map(|chunks| chunks as u32).ok_or(DeviceError::Shape("a tensor has more than 2^31 - 1 chunks"))
     }
 
-    /// Where it lies in a flat vector: beginning and length.
-    pub(crate) fn range(&self) -> (usize, usize) {
-        (self.offset, self.len())
+    /// As the kernels take it, behind its first block; only if it has [`Matrix::blocks`].
+    pub(crate) fn words(&self) -> [u64; 9] {
+        let cut = |length: usize, parts: usize| [length / parts, length % parts, parts];
+        let ([a, b, c], [d, e, f]) = (cut(self.rows, self.bands), cut(self.columns, self.across));
+        [self.offset, self.chunk, self.columns, a, b, c, d, e, f].map(|number| number as u64)
     }
 }
 

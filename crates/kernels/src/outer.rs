@@ -4,6 +4,7 @@ use crate::device::{Buffer, Device};
 use crate::error::DeviceError;
 use crate::launch::Call;
 use crate::matrix::Matrix;
+use crate::table::Table;
 use crate::update::Update;
 
 /// Least number of values that a block reads ahead: those of 24 peers at 64 in a chunk.
@@ -48,59 +49,45 @@ pub struct Outer {
     pub rate: f32,
 }
 
-/// What all tensors of a step have in common, on the device.
+/// What the peers sent, on the device.
 struct Inputs {
     /// For each peer the addresses of its runs, positions and values, and its weight.
-    table: Buffer<u64>,
+    peers: Buffer<u64>,
     /// For each tensor the factors of all peers.
     factors: Buffer<f32>,
-    peers: usize,
+    /// Chunks that every update has.
     chunks: usize,
     /// Values that a block reads ahead.
     stage: usize,
 }
 
 impl Outer {
-    /// Steps some tensors and waits until that is done.
+    /// Steps some tensors that do not overlap, and waits until that is done.
     ///
     /// # Errors
     /// If a tensor does not lie in the parameters or in each update, there is not a factor for each peer, or the device
-    /// fails; then some tensors may have been stepped.
+    /// fails.
     pub fn run(&self, theta: &mut Buffer<f32>, peers: &[Peer<'_>], tensors: &[Tensor]) -> Result<(), DeviceError> {
         let device = theta.device().clone();
         if tensors.iter().any(|tensor| tensor.factors.len() != peers.len()) {
             return Err(DeviceError::Shape("there is not a factor for each peer"));
         }
+        let table = Table::upload(&device, tensors.iter().map(|tensor| &tensor.matrix))?;
         let inputs = Inputs::upload(&device, peers, tensors)?;
-        let steps = tensors.iter().enumerate();
-        let queued = steps.map(|(number, tensor)| self.step(theta, &tensor.matrix, &inputs, number));
-        let queued = queued.collect::<Result<(), _>>();
-        device.finish()?;
-        queued
-    }
-
-    fn step(
-        &self,
-        theta: &mut Buffer<f32>,
-        matrix: &Matrix,
-        inputs: &Inputs,
-        number: usize,
-    ) -> Result<(), DeviceError> {
-        let (blocks, peers, end) = (matrix.blocks()?, inputs.peers, matrix.chunk.saturating_add(matrix.chunks()));
-        if peers > 0 && end > inputs.chunks {
-            return Err(DeviceError::Length { what: "an update", expected: end, found: inputs.chunks });
+        if !peers.is_empty() && table.chunks > inputs.chunks {
+            return Err(DeviceError::Length { what: "an update", expected: table.chunks, found: inputs.chunks });
         }
         let (contributors, total) = match self.divisor {
             Divisor::Total(total) => (0, total),
             Divisor::Contributors => (1, 0.0),
         };
-        let device = theta.device().clone();
-        let call = Call::on(&device).buffer("the parameters", theta, matrix.range())?;
-        let call = call.buffer("the peers", &inputs.table, (0, 4 * peers))?;
-        let call = call.buffer("the factors", &inputs.factors, (number * peers, peers))?;
-        let call = call.number(peers).number(matrix.chunk).matrix(matrix).float(self.rate).float(total);
-        let shared = RUNS_BYTES + (1 + contributors) * 4 * matrix.longest() + (4 + 2) * inputs.stage;
-        call.number(contributors).number(inputs.stage).launch("outer", blocks, shared)
+        let call = Call::on(&device).buffer("the parameters", theta, (0, table.len))?;
+        let call = call.buffer("the peers", &inputs.peers, (0, 4 * peers.len()))?;
+        let call = call.buffer("the factors", &inputs.factors, (0, tensors.len() * peers.len()))?.table(&table)?;
+        let call = call.number(peers.len()).number(table.count).float(self.rate).float(total);
+        let shared = RUNS_BYTES + (1 + contributors) * 4 * table.longest + (4 + 2) * inputs.stage;
+        call.number(contributors).number(inputs.stage).launch("outer", table.blocks, shared)?;
+        device.finish()
     }
 }
 
@@ -115,9 +102,8 @@ impl Inputs {
         };
         let factors = tensors.iter().flat_map(|tensor| &tensor.factors).copied().collect::<Vec<_>>();
         Ok(Inputs {
-            table: device.upload(&peers.iter().flat_map(row).collect::<Vec<_>>())?,
+            peers: device.upload(&peers.iter().flat_map(row).collect::<Vec<_>>())?,
             factors: device.upload(&factors)?,
-            peers: peers.len(),
             chunks: peers.iter().map(|peer| peer.update.chunks()).min().unwrap_or(0),
             stage: peers.iter().map(|peer| peer.update.longest).max().unwrap_or(0).max(STAGE),
         })

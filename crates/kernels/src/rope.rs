@@ -43,7 +43,7 @@ impl Rotation<'_> {
         let (tokens, context) = (rows_of(values, self.stride)?, rows_of(self.cosines, self.half)?);
         let width = 2_usize.checked_mul(self.half).and_then(|width| width.checked_mul(self.heads));
         let end = width.and_then(|width| width.checked_add(self.offset));
-        if context == 0 || end.is_none_or(|end| end > self.stride) {
+        if context == 0 || end.is_none_or(|end| end > self.stride) || self.stride > u32::MAX as usize {
             return Err(DeviceError::Shape("the heads do not lie in a token"));
         }
         let device = values.device().clone();

@@ -4,6 +4,7 @@ use crate::device::{Buffer, Device};
 use crate::error::DeviceError;
 use crate::launch::Call;
 use crate::matrix::Matrix;
+use crate::table::Table;
 
 /// Chunks that one block of the kernel `squares` takes.
 const CHUNKS: usize = 32;
@@ -72,16 +73,17 @@ impl Update {
         Ok((norms.read()?, largest.read()?.into_iter().map(f32::from_bits).collect()))
     }
 
-    /// Queues `dense += scale * update` for one tensor.
+    /// `dense += scale * update` for some tensors that do not overlap. Waits until that is done.
     ///
     /// # Errors
-    /// If the tensor does not lie in the vector or the update, or the device refuses.
-    pub fn add_to(&self, dense: &mut Buffer<f32>, matrix: &Matrix, scale: f32) -> Result<(), DeviceError> {
-        let (blocks, runs) = (matrix.blocks()?, (matrix.chunk, matrix.chunks() + 1));
+    /// If a tensor does not lie in the vector or the update, or the device fails.
+    pub fn add_to(&self, dense: &mut Buffer<f32>, matrices: &[Matrix], scale: f32) -> Result<(), DeviceError> {
         let device = dense.device().clone();
-        let call = Call::on(&device).buffer("the dense vector", dense, matrix.range())?;
-        let call = call.buffer("the update", &self.starts, runs)?.buffer("the positions", &self.indices, (0, 0))?;
-        let call = call.buffer("the values", &self.values, (0, 0))?.matrix(matrix).float(scale);
-        call.launch("scatter", blocks, 0)
+        let table = Table::upload(&device, matrices)?;
+        let call = Call::on(&device).buffer("the dense vector", dense, (0, table.len))?;
+        let call = call.buffer("the update", &self.starts, (0, table.chunks + 1))?;
+        let call = call.buffer("the positions", &self.indices, (0, 0))?.buffer("the values", &self.values, (0, 0))?;
+        call.table(&table)?.number(table.count).float(scale).launch("scatter", table.blocks, 0)?;
+        device.finish()
     }
 }

@@ -69,7 +69,7 @@ fn results(device: &Device) -> Result<Vec<Vec<u64>>, DeviceError> {
     let (mut values, before) = (device.upload(&numbers(1))?, device.upload(&numbers(2))?);
     let (after, mut picked) = (device.zeros(LEN)?, Picked::new(device, 5, KEPT)?);
     let mut feedback = Feedback { values: &mut values, step: Some((&before, &after, 0.9)), subtract: true };
-    Compress { matrix: MATRIX, kept: [KEPT; 4], levels: Levels::Two }.run(&mut feedback, &mut picked)?;
+    Compress::new(device, &[(MATRIX, [KEPT; 4])], Levels::Two)?.run(&mut feedback, &mut picked)?;
     let mark = device.mark()?;
     let heads = picked.heads.read_after(&mark, 1..5)?;
     let indices = picked.indices.read()?;
@@ -78,7 +78,7 @@ fn results(device: &Device) -> Result<Vec<Vec<u64>>, DeviceError> {
     let (norms, peaks) = update.norms(&[0, 1, 5])?;
     let mut theta = device.zeros(LEN)?;
     theta.copy_from(&before)?;
-    update.add_to(&mut theta, &MATRIX, -0.5)?;
+    update.add_to(&mut theta, &[MATRIX], -0.5)?;
     let tensors = [Tensor { matrix: MATRIX, factors: vec![0.25, 2.0] }];
     let peers = [Peer { update: &update, weight: 1.0 }, Peer { update: &update, weight: 0.5 }];
     Outer { divisor: Divisor::Contributors, rate: 0.7 }.run(&mut theta, &peers, &tensors)?;
@@ -102,5 +102,5 @@ fn the_stand_in_driver_is_called_rightly() {
     // What lies on one device is not for another.
     let update = Update::upload(&emulation, &[0, 0, 0, 0, 0, 0], &[], &[]).unwrap();
     let mut theta = device.zeros::<f32>(LEN).unwrap();
-    assert!(matches!(update.add_to(&mut theta, &MATRIX, 1.0), Err(DeviceError::Shape(_))));
+    assert!(matches!(update.add_to(&mut theta, &[MATRIX], 1.0), Err(DeviceError::Shape(_))));
 }

@@ -162,9 +162,10 @@ fn check_compress(order: u64, top_k: usize, levels: Levels, change: impl Fn(&mut
     let mut values = device.upload(&start).unwrap();
     let (before_there, after_there) = (device.upload(&before).unwrap(), device.upload(&after).unwrap());
     let mut picked = Picked::new(&device, chunks, top_k.max(1)).unwrap();
-    for matrix in &matrices {
-        let work = Compress { matrix: *matrix, kept: matrix.lengths().map(kept), levels };
+    let tensors = matrices.iter().map(|matrix| (*matrix, matrix.lengths().map(kept))).collect::<Vec<_>>();
+    for tensors in tensors.chunks(3) {
         let step = Some((&before_there, &after_there, 0.95));
+        let work = Compress::new(&device, tensors, levels).unwrap();
         work.run(&mut Feedback { values: &mut values, step, subtract: true }, &mut picked).unwrap();
     }
     let steps = before.iter().zip(&after).map(|(b, a)| b - a);
@@ -218,7 +219,7 @@ fn alone(values: &[f32], k: usize, levels: Levels) -> (u64, Vec<u16>, Vec<u8>) {
     let mut values = device.upload(values).unwrap();
     let before = values.read().unwrap();
     let mut feedback = Feedback { values: &mut values, step: None, subtract: false };
-    Compress { matrix, kept: [k; 4], levels }.run(&mut feedback, &mut picked).unwrap();
+    Compress::new(&device, &[(matrix, [k; 4])], levels).unwrap().run(&mut feedback, &mut picked).unwrap();
     assert_eq!(bits(&values.read().unwrap()), bits(&before), "nothing is to be taken off");
     let head = picked.heads.read().unwrap()[0];
     let count = (head & 0xffff) as usize;
@@ -258,7 +259,8 @@ fn emulated_means_are_summed_in_the_agreed_lanes() {
     let mut picked = Picked::new(&device, rows, columns).unwrap();
     let mut there = device.upload(&values).unwrap();
     let mut feedback = Feedback { values: &mut there, step: None, subtract: true };
-    Compress { matrix, kept: [columns; 4], levels: Levels::One }.run(&mut feedback, &mut picked).unwrap();
+    let work = Compress::new(&device, &[(matrix, [columns; 4])], Levels::One).unwrap();
+    work.run(&mut feedback, &mut picked).unwrap();
     let expected = values.chunks_mut(columns).map(|row| compressed(row, columns, Levels::One).0).collect::<Vec<_>>();
     assert_eq!(picked.heads.read().unwrap(), expected);
     assert!([code_of(1.0), code_of(1.0625)].iter().all(|code| expected.iter().any(|head| head >> 32 == *code)));
@@ -327,7 +329,7 @@ fn emulated_scatter_adds_every_coordinate() {
     let device = device(0);
     let there = Update::upload(&device, &ours.0, &ours.1, &ours.2).unwrap();
     let mut dense = device.upload(&start).unwrap();
-    matrices.iter().for_each(|matrix| there.add_to(&mut dense, matrix, -0.3).unwrap());
+    there.add_to(&mut dense, &matrices, -0.3).unwrap();
     assert_eq!(bits(&dense.read().unwrap()), bits(&expected));
 }
 
@@ -382,7 +384,7 @@ fn what_does_not_fit_is_refused() {
     let mut run = |len: usize, matrix: Matrix, kept: usize| {
         let mut values = device.zeros::<f32>(len).unwrap();
         let mut feedback = Feedback { values: &mut values, step: None, subtract: true };
-        Compress { matrix, kept: [kept; 4], levels: Levels::One }.run(&mut feedback, &mut picked)
+        Compress::new(&device, &[(matrix, [kept; 4])], Levels::One)?.run(&mut feedback, &mut picked)
     };
     assert_eq!(run(16, matrix, 2), Ok(()));
     assert!(matches!(run(15, matrix, 2), Err(DeviceError::Length { expected: 16, found: 15, .. })));
@@ -399,11 +401,11 @@ fn what_does_not_fit_is_refused() {
     // A position that the chunk does not have changes nothing.
     let update = Update::upload(&device, &[0, 2], &[3, 16], &[1.0, 2.0]).unwrap();
     let mut dense = device.zeros::<f32>(17).unwrap();
-    update.add_to(&mut dense, &matrix, 1.0).unwrap();
+    update.add_to(&mut dense, &[matrix], 1.0).unwrap();
     assert_eq!(dense.read().unwrap().iter().sum::<f32>(), 1.0);
     let other = Device::emulation(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
     let mut elsewhere = other.zeros::<f32>(16).unwrap();
-    assert!(matches!(update.add_to(&mut elsewhere, &matrix, 1.0), Err(DeviceError::Shape(_))));
+    assert!(matches!(update.add_to(&mut elsewhere, &[matrix], 1.0), Err(DeviceError::Shape(_))));
 }
 
 #[test]

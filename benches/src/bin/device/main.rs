@@ -15,7 +15,7 @@ use pactum_compress::{
     Compressor, DeviceCompressor, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Uploaded, Weighted, decode,
     outer_step, outer_step_on_device,
 };
-use pactum_kernels::{Buffer, Compress, Device, DeviceError, Feedback, Levels, Matrix, Picked};
+use pactum_kernels::{Compress, Device, Feedback, Levels, Matrix, Picked};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -46,12 +46,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tensors of a model with five layers of width 1024: 67 million parameters.
+/// Tensors of a model with twenty layers of width 1024: 244 million parameters.
 fn shapes() -> Vec<Vec<usize>> {
     let layer = [&[1024][..], &[1024, 1024], &[512, 1024], &[512, 1024], &[1024, 1024], &[1024], &[2816, 1024]];
     let layer = layer.into_iter().chain([&[2816, 1024][..], &[1024, 2816]]).map(<[usize]>::to_vec).collect::<Vec<_>>();
     let mut shapes = vec![vec![8192, 1024]];
-    (0..5).for_each(|_| shapes.extend(layer.clone()));
+    (0..20).for_each(|_| shapes.extend(layer.clone()));
     shapes
 }
 
@@ -71,7 +71,7 @@ fn measure(device: &Device) -> Result<(), Error> {
     let layout = Layout::new(EDGE, shapes())?;
     println!("{}, {} parameters, top {TOP_K} of {}", device.name(), layout.len(), EDGE * EDGE);
     let (before, after) = (numbers(1, layout.len()), numbers(2, layout.len()));
-    for quantiser in [Quantiser::SignScale, Quantiser::TwoLevels] {
+    for quantiser in [Quantiser::SignScale, Quantiser::TwoLevels, Quantiser::FourBits] {
         check_compress(device, &layout, Settings::new(TOP_K, quantiser), (&before, &after))?;
     }
     let updates = peers(&layout)?;
@@ -199,28 +199,16 @@ fn compress(device: &Device, layout: &Layout, (before, after): (&[f32], &[f32]),
     let mut picked = Picked::new(device, layout.chunks(), TOP_K)?;
     let (mut least, mut all) = (f64::INFINITY, 16.0 * layout.len() as f64);
     all += (8 + 3 * TOP_K) as f64 * layout.chunks() as f64;
-    for levels in [Levels::One, Levels::Two] {
-        let seconds = time(device, || {
-            Ok(compress_once(layout, &matrices, levels, (&mut values, &before, &after), &mut picked)?)
-        })?;
+    let tensors = matrices.iter().map(|matrix| (*matrix, matrix.lengths().map(|length| layout.kept(length, TOP_K))));
+    let tensors = tensors.collect::<Vec<_>>();
+    for levels in [Levels::One, Levels::Two, Levels::Eight] {
+        let work = Compress::new(device, &tensors, levels)?;
+        let mut feedback = Feedback { values: &mut values, step: Some((&before, &after, DECAY)), subtract: true };
+        let seconds = time(device, || Ok(work.run(&mut feedback, &mut picked)?))?;
         let rate = row(&format!("compress, {levels:?}"), seconds, (all, layout.len()), Some(copy));
         least = least.min(rate / copy);
     }
     Ok(least)
-}
-
-fn compress_once(
-    layout: &Layout,
-    matrices: &[Matrix],
-    levels: Levels,
-    (values, before, after): (&mut Buffer<f32>, &Buffer<f32>, &Buffer<f32>),
-    picked: &mut Picked,
-) -> Result<(), DeviceError> {
-    let mut feedback = Feedback { values, step: Some((before, after, DECAY)), subtract: true };
-    matrices.iter().try_for_each(|&matrix| {
-        let kept = matrix.lengths().map(|length| layout.kept(length, TOP_K));
-        Compress { matrix, kept, levels }.run(&mut feedback, picked)
-    })
 }
 
 /// The outer step from updates that the device has already.
