@@ -304,6 +304,24 @@ fn emulated_optimizer_steps_follow_the_textbook() {
 }
 
 #[test]
+fn emulated_short_numbers_are_the_nearest_ones() {
+    let bits = [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x7f7f_ffff, 0xff80_0000, 0x7f80_0001, 0x0000_8000, 0x8001_7fff];
+    let values = bits.map(f32::from_bits);
+    for device in devices() {
+        let mut parameters = device.upload(&values).unwrap();
+        let mut moments = Moments { first: device.zeros(8).unwrap(), second: device.zeros(8).unwrap() };
+        let (gradient, mut copy) = (device.zeros(8).unwrap(), device.zeros::<Bf16>(8).unwrap());
+        // A step that changes nothing.
+        let adamw = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, rate: 0.0, root: 1.0, keep: 1.0, clip: 1.0 };
+        adamw.step(&mut parameters, &gradient, &mut moments, (0..8, Some(&mut copy))).unwrap();
+        let copy = copy.read().unwrap();
+        assert!(f32::from(copy[5]).is_nan());
+        let others = |numbers: &[Bf16]| [&numbers[..5], &numbers[6..]].concat();
+        assert_eq!(others(&copy), others(&values.map(Bf16::from)));
+    }
+}
+
+#[test]
 fn buffers_of_other_lengths_are_refused() {
     let device = devices().remove(0);
     let of = |len: usize| device.zeros::<f32>(len).unwrap();
