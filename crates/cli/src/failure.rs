@@ -50,11 +50,12 @@ impl<E: Error> From<E> for Failure {
     }
 }
 
-/// Appends `: cause` for each cause that the sentence does not yet end with: many errors repeat their source.
+/// Appends `: cause` for each cause that the sentence does not hold yet: many errors repeat their source, and some go on
+/// after it.
 fn append_causes(sentence: &mut String, mut cause: Option<&(dyn Error + 'static)>) {
     while let Some(error) = cause {
         let text = error.to_string();
-        if !sentence.ends_with(&text) {
+        if !sentence.contains(&text) {
             sentence.push_str(": ");
             sentence.push_str(&text);
         }
@@ -96,6 +97,10 @@ mod tests {
         check(
             Layer("cannot open: no such file", Some(Box::new(Layer("no such file", None)))),
             "cannot open: no such file",
+        );
+        check(
+            Layer("cannot open: no such file; name another", Some(Box::new(Layer("no such file", None)))),
+            "cannot open: no such file; name another",
         );
     }
 

@@ -42,6 +42,11 @@ impl Progress {
         Self(Arc::new(Mutex::new(view)))
     }
 
+    /// Whether nothing that it is told is shown, so that nothing need be put together for it.
+    pub fn is_silent(&self) -> bool {
+        matches!(*self.view(), View::Silent)
+    }
+
     /// Replaces the headline: what the program as a whole does now.
     pub fn headline(&self, text: impl Display) {
         match &mut *self.view() {

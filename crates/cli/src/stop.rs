@@ -33,16 +33,17 @@ impl Stop {
         let _ = self.0.subscribe().wait_for(|stopped| *stopped).await;
     }
 
-    /// Sets the token off at the first Ctrl-C or SIGTERM, and ends the process at the second Ctrl-C.
+    /// Sets the token off at the first Ctrl-C, SIGTERM or hang-up, and ends the process at the second Ctrl-C.
     ///
-    /// SIGTERM never forces the end: a terminal sends Ctrl-C to a parent and its children alike, and the parent may well
-    /// send SIGTERM to the same children right after it.
+    /// A hang-up that is ignored, as under `nohup`, stays ignored. SIGTERM never forces the end: a terminal sends Ctrl-C
+    /// to a parent and its children alike, and the parent may well send SIGTERM to the same children right after it.
     ///
     /// # Errors
     /// When the system refuses to install the handlers. Must be called inside a runtime, whose workers run the listeners.
     pub(crate) fn listen(&self, interrupted: u8) -> io::Result<()> {
         let mut interrupt = signals::interrupt()?;
         let mut terminate = signals::terminate()?;
+        self.listen_to_hangup()?;
         let stop = self.clone();
         tokio::spawn(async move {
             interrupt.recv().await;
@@ -55,6 +56,22 @@ impl Stop {
             terminate.recv().await;
             stop.stop();
         });
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    fn listen_to_hangup(&self) -> io::Result<()> {
+        let Some(mut hangup) = signals::hangup()? else { return Ok(()) };
+        let stop = self.clone();
+        tokio::spawn(async move {
+            hangup.recv().await;
+            stop.stop();
+        });
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    fn listen_to_hangup(&self) -> io::Result<()> {
         Ok(())
     }
 
@@ -85,6 +102,18 @@ mod signals {
 
     pub(super) fn terminate() -> io::Result<Signal> {
         signal(SignalKind::terminate())
+    }
+
+    /// A listener would undo `nohup`: there is one only where the system says that the signal is not ignored.
+    pub(super) fn hangup() -> io::Result<Option<Signal>> {
+        let heard = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| !ignores_hangup(&status));
+        heard.then(|| signal(SignalKind::hangup())).transpose()
+    }
+
+    /// Reads the mask of ignored signals off what Linux tells of a process: bit 0 is signal 1, the hang-up (proc(5)).
+    pub(super) fn ignores_hangup(status: &str) -> bool {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_none_or(|mask| mask & 1 == 1)
     }
 }
 
@@ -123,5 +152,15 @@ mod tests {
             clone.stopped().await;
         });
         assert!(clone.is_stopped());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_hang_up_is_heard_only_where_it_is_known_not_to_be_ignored() {
+        let check = |status: &str, ignored: bool| assert_eq!(signals::ignores_hangup(status), ignored, "{status}");
+        check("SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n", false);
+        check("SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n", true);
+        check("SigIgn:\tnonsense\n", true);
+        check("", true);
     }
 }
