@@ -12,7 +12,8 @@ use pactum_protocol::{Digest, Hparams};
 
 /// Serves a development chain, which keeps the record of one training run, to nodes on this machine.
 ///
-/// The first start fixes the run's settings; later starts go on with the chain in the folder.
+/// The first start fixes the run's settings; later starts go on with the chain in the folder, and need no options. Given
+/// all the same, they must say what the first start said.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: pactum data prepare --out data texts/; pactum chain --data data")]
 pub(crate) struct Args {
@@ -25,9 +26,9 @@ pub(crate) struct Args {
     /// The prepared dataset of a new run
     #[arg(long)]
     data: Option<PathBuf>,
-    /// The preset of a new run
-    #[arg(long, default_value = "tiny")]
-    preset: String,
+    /// The preset of a new run [default: tiny]
+    #[arg(long, conflicts_with = "hparams")]
+    preset: Option<String>,
     /// All settings of a new run, as a TOML file, in place of a preset
     #[arg(long, value_name = "FILE")]
     hparams: Option<PathBuf>,
@@ -37,7 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, stop: Stop) -> Result<(), Failure> {
-    let genesis = if args.dir.join("chain.redb").exists() { None } else { Some(args.genesis()?) };
+    let genesis = if DevChain::exists(&args.dir)? && !args.names_run() { None } else { Some(args.genesis()?) };
     let config = DevChainConfig { listen: args.listen, ..DevChainConfig::new(&args.dir, genesis) };
     let chain = DevChain::start(config).await?;
     output(chain.url())?;
@@ -51,18 +52,22 @@ pub(crate) async fn run(args: Args, stop: Stop) -> Result<(), Failure> {
 }
 
 impl Args {
+    /// Whether an option says what the run is.
+    fn names_run(&self) -> bool {
+        self.data.is_some() || self.preset.is_some() || self.hparams.is_some()
+    }
+
     fn genesis(&self) -> Result<Genesis, Failure> {
         let mut hparams = match &self.hparams {
             Some(file) => read(file)?,
-            None => Hparams::preset(&self.preset).ok_or_else(|| {
-                let presets = pactum_protocol::PRESETS.join(", ");
-                Failure::new(format!("there is no preset {:?}; choose one of {presets}", self.preset))
-            })?,
+            None => preset(self.preset.as_deref().unwrap_or("tiny"))?,
         };
         if let Some(folder) = &self.data {
-            hparams.dataset = Digest(Dataset::open(folder)?.digest());
+            let dataset = Dataset::open(folder)?;
+            check_vocabulary(&dataset, &hparams)?;
+            hparams.dataset = Digest(dataset.digest());
         } else if self.hparams.is_none() {
-            return Err(Failure::usage("a new chain needs --data DIR, the dataset that its run trains on"));
+            return Err(Failure::usage("the settings of a run need --data DIR too, the dataset that it trains on"));
         }
         hparams.validate()?;
         let blocks = hparams.time.window_blocks;
@@ -73,6 +78,27 @@ impl Args {
             ..Genesis::default()
         })
     }
+}
+
+fn preset(name: &str) -> Result<Hparams, Failure> {
+    Hparams::preset(name).ok_or_else(|| {
+        let presets = pactum_protocol::PRESETS.join(", ");
+        Failure::new(format!("there is no preset {name:?}; choose one of {presets}"))
+    })
+}
+
+/// The run's nodes would all end at the first token that the model does not know.
+fn check_vocabulary(dataset: &Dataset, hparams: &Hparams) -> Result<(), Failure> {
+    let (found, known) = (dataset.index().vocab, hparams.model.vocab);
+    if found <= known {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "the vocabulary of the dataset {} has {found} tokens and the model of preset {} knows {known}: prepare the text \
+         as bytes, or give --hparams with a larger model.vocab",
+        dataset.folder().display(),
+        hparams.preset,
+    )))
 }
 
 fn read(file: &Path) -> Result<Hparams, Failure> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::engine::Engine;
 use crate::server;
-use crate::store::{Store, StoreError};
+use crate::store::{FILE, Store, StoreError};
 
 /// What a chain is started with.
 #[derive(Clone, Debug)]
@@ -129,6 +129,14 @@ impl DevChain {
             .then(|| tokio::spawn(produce_timed(engine.clone(), Duration::from_millis(block_millis))));
         tracing::info!(%address, head = %engine.head().number, "chain started");
         Ok(Self { engine, server, producer, address })
+    }
+
+    /// Whether there is a chain in `dir`.
+    ///
+    /// # Errors
+    /// If the folder cannot be looked into.
+    pub fn exists(dir: &Path) -> io::Result<bool> {
+        dir.join(FILE).try_exists()
     }
 
     /// Where the chain listens.

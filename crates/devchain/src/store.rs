@@ -16,7 +16,7 @@ use crate::engine::now;
 #[cfg(test)]
 mod tests;
 
-const FILE: &str = "chain.redb";
+pub(crate) const FILE: &str = "chain.redb";
 const FORMAT: &[u8] = b"pactum-devchain-1";
 const CACHE_BYTES: usize = 16 << 20;
 /// How many blocks at most are applied anew when the chain is opened.
