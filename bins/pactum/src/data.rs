@@ -1,22 +1,31 @@
 //! `pactum data`: text to token shards, and what is in them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use pactum_cli::{Failure, Progress, Verbosity, output};
-use pactum_data::{Dataset, Phase, PrepareOptions, Prepared, Tokenizer, prepare, registry_corpus};
+use pactum_cli::{Failure, Progress, Stop, Verbosity, output};
+use pactum_data::{Dataset, Phase, PrepareOptions, Prepared, REGISTRY_BYTES, Tokenizer, prepare, registry_corpus};
 use pactum_protocol::Digest;
 
-/// How much text is read where the user names none.
-const REGISTRY_BYTES_MAX: u64 = 8 << 20;
+/// The share of the text that is never trained on: enough to measure on, of a text as small as that of a first try.
+const HELDOUT: f64 = 0.05;
+/// The most text that is taken, after decompression.
+const BYTES_MAX: u64 = 16 << 30;
+/// How many of the files that were left out are named.
+const SKIPPED_NAMED: usize = 5;
+/// How often it is shown how far the reading is: where progress goes to a file, each time is a line.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Turns text into a dataset of token shards, and shows what is in one.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example: pactum data prepare --out pactum-data my-texts/ notes.md.gz")]
 pub(crate) enum Args {
     /// Reads text, Markdown, source code and .gz files into a dataset
+    #[command(after_help = "Example: pactum data prepare --out pactum-data --context 256 my-texts/")]
     Prepare(PrepareArgs),
     /// Shows what is in a dataset, and checks every shard
+    #[command(after_help = "Example: pactum data show pactum-data")]
     Show {
         /// The dataset's folder
         #[arg(default_value = "pactum-data")]
@@ -39,18 +48,24 @@ pub(crate) struct PrepareArgs {
     #[arg(long, default_value_t = 64)]
     context: usize,
     /// The share of the text that is never trained on
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = HELDOUT)]
     heldout: f64,
+    /// The most text to take, in bytes after decompression
+    #[arg(long, value_name = "BYTES", default_value_t = BYTES_MAX)]
+    bytes_max: u64,
 }
 
-pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), Failure> {
     match args {
         Args::Prepare(args) => {
             let progress = Progress::new(verbosity.quiet);
-            let prepared = args.prepare(&progress)?;
+            let prepared = from_texts(&args.inputs, &args.out, &args.options()?, &progress, stop)?;
             progress.finish();
             for skipped in &prepared.skipped {
                 output(format!("skipped {}: {}", skipped.path.display(), skipped.reason))?;
+            }
+            if prepared.truncated {
+                output(truncated(args.bytes_max))?;
             }
             show(&Dataset::open(&args.out)?)
         }
@@ -59,36 +74,69 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity) -> Result<(), Failure> {
 }
 
 impl PrepareArgs {
-    fn prepare(&self, progress: &Progress) -> Result<Prepared, Failure> {
+    fn options(&self) -> Result<PrepareOptions, Failure> {
         let tokenizer = match &self.tokenizer {
             Some(file) => Tokenizer::open(file)?,
             None => Tokenizer::Bytes,
         };
-        let options = PrepareOptions {
-            tokenizer,
-            heldout_fraction: self.heldout,
-            context: self.context,
-            ..PrepareOptions::default()
-        };
-        from_texts(&self.inputs, &self.out, &options, progress)
+        let heldout_fraction = self.heldout;
+        Ok(PrepareOptions { tokenizer, heldout_fraction, bytes_max: self.bytes_max, ..options(self.context) })
     }
 }
 
-/// Prepares a dataset from `inputs`, or from what is on every machine with Cargo if there are none.
-pub(crate) fn from_texts(
+fn options(context: usize) -> PrepareOptions {
+    PrepareOptions { heldout_fraction: HELDOUT, bytes_max: BYTES_MAX, context, ..PrepareOptions::default() }
+}
+
+fn truncated(bytes_max: u64) -> String {
+    format!("only the first {bytes_max} bytes of text were taken; `pactum data prepare --bytes-max` sets another bound")
+}
+
+/// Prepares the dataset of a run on this machine alone, with bytes as tokens, and says what it leaves out.
+pub(crate) fn for_run(
     inputs: &[PathBuf],
-    out: &std::path::Path,
+    out: &Path,
+    context: usize,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Dataset, Failure> {
+    let prepared = from_texts(inputs, out, &options(context), progress, stop)?;
+    // What is in Cargo's folder nobody chose, and nobody misses.
+    let left_out = if inputs.is_empty() { &[] } else { prepared.skipped.as_slice() };
+    for skipped in left_out.iter().take(SKIPPED_NAMED) {
+        progress.note(format!("skipped {}: {}", skipped.path.display(), skipped.reason));
+    }
+    if left_out.len() > SKIPPED_NAMED {
+        progress.note(format!("skipped {} more files", left_out.len() - SKIPPED_NAMED));
+    }
+    if prepared.truncated {
+        progress.note(truncated(BYTES_MAX));
+    }
+    Ok(Dataset::open(out)?)
+}
+
+/// Prepares a dataset from `inputs`, or from what is on every machine with Cargo if there are none.
+fn from_texts(
+    inputs: &[PathBuf],
+    out: &Path,
     options: &PrepareOptions,
     progress: &Progress,
+    stop: &Stop,
 ) -> Result<Prepared, Failure> {
     let found;
     let inputs = if inputs.is_empty() {
-        found = registry_corpus(REGISTRY_BYTES_MAX)?;
+        found = registry_corpus(REGISTRY_BYTES)
+            .map_err(|error| Failure::new(format!("{error} (--data PATH; after `data prepare`, PATH alone)")))?;
         &found
     } else {
         inputs
     };
+    let mut shown: Option<Instant> = None;
     let prepared = prepare(inputs, out, options, &mut |step| {
+        if shown.is_some_and(|shown| shown.elapsed() < SHOW_EVERY) {
+            return !stop.is_stopped();
+        }
+        shown = Some(Instant::now());
         let doing = match step.phase {
             Phase::Reading => "reading",
             _ => "writing",
@@ -100,6 +148,7 @@ pub(crate) fn from_texts(
             step.bytes as f64 / 1e6,
             step.tokens
         ));
+        !stop.is_stopped()
     })?;
     Ok(prepared)
 }

@@ -68,7 +68,7 @@ const RESTARTS_MAX: u32 = 5;
 
 pub(crate) async fn run(args: Args, verbosity: Verbosity, stop: Stop) -> Result<(), Failure> {
     let progress = Progress::new(verbosity.quiet);
-    let plan = Plan::make(&args, &progress)?;
+    let plan = Plan::make(&args, &progress, &stop)?;
     let mut network = Network::start(&args, plan, progress.clone()).await?;
     let ended = network.watch(&stop).await;
     progress.headline("stopping");

@@ -6,6 +6,7 @@ mod config;
 mod data;
 mod localnet;
 mod node;
+mod paths;
 mod simulate;
 mod train;
 mod wallet;
@@ -58,8 +59,8 @@ async fn run(command: Command, verbosity: Verbosity, stop: Stop) -> Result<(), F
         Command::Validator(args) => node::validate(args, stop).await,
         Command::Train(args) => train::run(&args, verbosity, &stop),
         Command::Wallet(args) => wallet::run(&args),
-        Command::Data(args) => data::run(&args, verbosity),
-        Command::Simulate(args) => simulate::run(&args, verbosity, &stop),
+        Command::Data(args) => data::run(&args, verbosity, &stop),
+        Command::Simulate(args) => simulate::run(&args, verbosity, &stop).await,
         Command::Config(args) => config::run(&args),
         Command::Cheat(args) => cheat::run(args, stop).await,
     }

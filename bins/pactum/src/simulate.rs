@@ -19,18 +19,21 @@ pub(crate) struct Args {
     seeds: u64,
 }
 
-pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), Failure> {
+pub(crate) async fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), Failure> {
     let Some(name) = &args.scenario else { return list() };
     let scenario = Scenario::named(name)
         .ok_or_else(|| Failure::usage(format!("there is no scenario {name:?}; `pactum simulate` lists them")))?;
     let progress = Progress::new(verbosity.quiet);
     let mut failed = 0;
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
-        if stop.is_stopped() {
-            return Err(Failure::new("stopped before the last seed"));
-        }
         progress.headline(format!("{name}, seed {seed}"));
-        let outcome = pactum_sim::run(&scenario, seed);
+        let scenario = scenario.clone();
+        let running = tokio::task::spawn_blocking(move || pactum_sim::run(&scenario, seed));
+        let outcome = tokio::select! {
+            biased;
+            () = stop.stopped() => return Err(Failure::new(format!("stopped before seed {seed} was done"))),
+            outcome = running => outcome?,
+        };
         for line in &outcome.summary {
             output(line)?;
         }

@@ -1,15 +1,17 @@
 //! `pactum train`: one machine alone, the baseline of every network run.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use pactum_cli::{Failure, Progress, Stop, Verbosity, output};
-use pactum_data::{Dataset, PrepareOptions, Tokenizer};
+use pactum_data::Dataset;
 use pactum_learner::{AloneOptions, AloneReport, Learner, LearnerConfig, train_alone};
 use pactum_node::learner_config;
 use pactum_protocol::{Digest, Hparams};
 use serde::{Deserialize, Serialize};
+
+use crate::paths;
 
 /// Trains on this machine alone, with the same learner as a miner and no network.
 ///
@@ -55,6 +57,13 @@ struct Report {
     batch: u32,
     seed: u64,
     corpus: Digest,
+    /// What the data was made from; empty for Cargo's registry folder.
+    inputs: Vec<PathBuf>,
+    /// How many held-out sequences the loss is the mean of.
+    heldout: usize,
+    /// The commit of the program that began, if it was built from one.
+    commit: Option<String>,
+    hparams: Hparams,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -66,24 +75,32 @@ struct Point {
 }
 
 pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), Failure> {
+    if let Some(file) = &args.report {
+        paths::check_report(file)?;
+    }
     let progress = Progress::new(verbosity.quiet);
     let mut hparams = Hparams::preset(&args.preset).ok_or_else(|| {
         let presets = pactum_protocol::PRESETS.join(", ");
         Failure::new(format!("there is no preset {:?}; choose one of {presets}", args.preset))
     })?;
     hparams.inner.batch = args.batch.unwrap_or(hparams.inner.batch);
-    let dir =
-        args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("pactum-train-{}", std::process::id())));
-    let dataset = dataset(args, &hparams, &dir, &progress)?;
+    let dir = args.dir.clone().map_or_else(|| paths::fresh("train"), Ok)?;
+    let folder = dir.join("data");
+    let dataset = if dir.join(REPORT).exists() {
+        Dataset::open(&folder)?
+    } else {
+        crate::data::for_run(&args.data, &folder, usize::try_from(hparams.model.context)?, &progress, stop)?
+    };
     let mut config = learner_config(&hparams);
     config.threads = threads(args.threads);
-    let mut session = Session::open(args, config, &dir, &dataset)?;
-    session.train(args, &dataset, &progress, stop)?;
+    let mut session = Session::open(args, config, &dir, hparams, &dataset)?;
+    let trained = session.train(args, &dataset, &progress, stop);
     progress.finish();
     if let Some(file) = &args.report {
         session.report.write(file)?;
     }
-    output(format!("files in {}", dir.display()))
+    output(format!("files in {}", dir.display()))?;
+    trained
 }
 
 /// A learner, what it came to so far, and where both are kept.
@@ -95,34 +112,46 @@ struct Session {
 
 impl Session {
     /// Goes on with what is in the folder, or begins.
-    fn open(args: &Args, config: LearnerConfig, dir: &Path, dataset: &Dataset) -> Result<Self, Failure> {
-        let corpus = Digest(dataset.digest());
-        let batch = u32::try_from(config.inner.batch)?;
-        let kept = match fs::read(dir.join("train.json")) {
-            Ok(bytes) => Some(serde_json::from_slice::<Report>(&bytes)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Failure::because(format!("cannot read {}", dir.display()), &error)),
+    fn open(
+        args: &Args,
+        config: LearnerConfig,
+        dir: &Path,
+        hparams: Hparams,
+        dataset: &Dataset,
+    ) -> Result<Self, Failure> {
+        let new = Report {
+            points: Vec::new(),
+            preset: args.preset.clone(),
+            batch: u32::try_from(config.inner.batch)?,
+            seed: args.seed,
+            corpus: Digest(dataset.digest()),
+            inputs: args.data.clone(),
+            heldout: args.heldout,
+            commit: option_env!("PACTUM_COMMIT").map(str::to_owned),
+            hparams,
         };
-        let Some(report) = kept else {
-            let learner = Learner::new(config, args.seed)?;
-            let report = Report { points: Vec::new(), preset: args.preset.clone(), batch, seed: args.seed, corpus };
-            return Ok(Self { learner, report, dir: dir.to_owned() });
+        let report = match Report::read(&dir.join(REPORT))? {
+            Some(kept) if kept.is_of(&new) => kept,
+            None => new,
+            Some(_) => {
+                return Err(Failure::new(format!(
+                    "{} was trained with other options (data, preset, batch, held-out sequences or seed) or by another \
+                     version; give the same ones or choose another --dir",
+                    dir.display()
+                )));
+            }
         };
-        if (report.preset.as_str(), report.batch, report.seed, report.corpus)
-            != (&args.preset, batch, args.seed, corpus)
-        {
-            return Err(Failure::new(format!(
-                "{} was trained with other options (data, preset, batch or seed); give the same ones or choose another --dir",
-                dir.display()
-            )));
-        }
-        let snapshot = fs::read(dir.join("state.snapshot"))?;
-        let learner = Learner::restore(config, &snapshot)
-            .map_err(|error| Failure::because(format!("cannot go on from {}", dir.display()), &error))?;
-        let mut report = report;
-        // The report is written after the snapshot: what it lacks is measured again.
-        report.points.retain(|point| point.window < learner.window());
-        Ok(Self { learner, report, dir: dir.to_owned() })
+        let learner = match fs::read(dir.join(STATE)) {
+            Ok(snapshot) => Learner::restore(config, &snapshot)
+                .map_err(|error| Failure::because(format!("cannot go on from {}", dir.display()), &error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Learner::new(config, args.seed)?,
+            Err(error) => return Err(Failure::because(format!("cannot read {}", dir.join(STATE).display()), &error)),
+        };
+        let mut session = Self { learner, report, dir: dir.to_owned() };
+        session.report.points.retain(|point| point.window < session.learner.window());
+        // From here on the folder's data is that of this report.
+        session.report.write_durably(&session.dir.join(REPORT))?;
+        Ok(session)
     }
 
     fn train(&mut self, args: &Args, dataset: &Dataset, progress: &Progress, stop: &Stop) -> Result<(), Failure> {
@@ -133,10 +162,16 @@ impl Session {
         while self.learner.window() < args.windows && !stop.is_stopped() {
             let options = AloneOptions { windows: 1, heldout: args.heldout, seed };
             let mut told = None;
-            train_alone(&mut self.learner, dataset, &options, &mut |report: &AloneReport| {
-                told = Some(*report);
-                true
-            })?;
+            train_alone(
+                &mut self.learner,
+                dataset,
+                &options,
+                &mut || !stop.is_stopped(),
+                &mut |report: &AloneReport| {
+                    told = Some(*report);
+                    true
+                },
+            )?;
             let Some(report) = told else { break };
             let point = Point {
                 window: report.window,
@@ -155,40 +190,54 @@ impl Session {
         Ok(())
     }
 
+    /// The report is kept first: a point beyond the state is dropped when the training goes on, and measured again.
     fn keep(&self) -> Result<(), Failure> {
-        replace(&self.dir.join("state.snapshot"), &self.learner.snapshot(true))?;
-        replace(&self.dir.join("train.json"), &serde_json::to_vec_pretty(&self.report)?)
+        self.report.write_durably(&self.dir.join(REPORT))?;
+        replace(&self.dir.join(STATE), &self.learner.snapshot(true))
     }
 }
 
+/// Files of a training.
+const REPORT: &str = "train.json";
+const STATE: &str = "state.snapshot";
+
 impl Report {
+    /// The report of an earlier start; `None` if there was none.
+    fn read(file: &Path) -> Result<Option<Self>, Failure> {
+        match fs::read(file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                let file = file.display();
+                Failure::because(format!("{file} is damaged or of another version; choose another --dir"), &error)
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::because(format!("cannot read {}", file.display()), &error)),
+        }
+    }
+
+    /// Whether the training that this report is of may go on with the options of `other`, which may name no inputs.
+    fn is_of(&self, other: &Self) -> bool {
+        let options = |report: &Self| (report.batch, report.seed, report.corpus, report.heldout);
+        let inputs = other.inputs.is_empty() || self.inputs == other.inputs;
+        inputs && options(self) == options(other) && self.hparams == other.hparams
+    }
+
+    fn write_durably(&self, file: &Path) -> Result<(), Failure> {
+        replace(file, &serde_json::to_vec_pretty(self)?)
+    }
+
     fn write(&self, file: &Path) -> Result<(), Failure> {
         fs::write(file, serde_json::to_vec_pretty(self)?)
             .map_err(|error| Failure::because(format!("cannot write the report {}", file.display()), &error))
     }
 }
 
-/// Writes a file so that it is whole at any time.
+/// Writes a file so that it is whole at any time, even when the power fails.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let draft = path.with_extension("draft");
-    fs::write(&draft, bytes)
+    File::create(&draft)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&draft, path))
         .map_err(|error| Failure::because(format!("cannot write {}", path.display()), &error))
-}
-
-fn dataset(args: &Args, hparams: &Hparams, dir: &Path, progress: &Progress) -> Result<Dataset, Failure> {
-    let folder = dir.join("data");
-    if !folder.join("index.json").exists() {
-        let context = usize::try_from(hparams.model.context)?;
-        let options = PrepareOptions {
-            tokenizer: Tokenizer::Bytes,
-            heldout_fraction: 0.05,
-            context,
-            ..PrepareOptions::default()
-        };
-        crate::data::from_texts(&args.data, &folder, &options, progress)?;
-    }
-    Ok(Dataset::open(&folder)?)
 }
 
 fn threads(wanted: usize) -> usize {

@@ -1,15 +1,18 @@
+use crate::Tokenizer;
 use crate::index::{
     DatasetIndex, INDEX_FILE, INDEX_VERSION, ShardEntry, SourceSummary, TOKENIZER_FILE, TokenizerEntry,
 };
 use crate::shard::{self, SHARD_EXTENSION, ShardWriter};
 use crate::source::{SkipReason, Skipped, list_files};
 use crate::text::{TextBlocks, TextError};
-use crate::{EncodeError, Tokenizer};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+mod error;
+pub use error::PrepareError;
 
 /// How text becomes a dataset.
 #[derive(Debug, Clone)]
@@ -75,32 +78,53 @@ pub enum Phase {
     Writing,
 }
 
+/// Tells how far the preparation is, and asks whether to go on.
+struct Pace<'a> {
+    progress: &'a mut dyn FnMut(Progress) -> bool,
+    now: Progress,
+}
+
+impl<'a> Pace<'a> {
+    fn new(progress: &'a mut dyn FnMut(Progress) -> bool, files: usize) -> Self {
+        let now = Progress { phase: Phase::Reading, files_done: 0, files: files as u64, bytes: 0, tokens: 0 };
+        Self { progress, now }
+    }
+
+    fn tell(&mut self, bytes: u64, tokens: u64) -> Result<(), PrepareError> {
+        self.now = Progress { bytes, tokens, ..self.now };
+        if (self.progress)(self.now) { Ok(()) } else { Err(PrepareError::Stopped) }
+    }
+}
+
 /// Makes a dataset in the folder `out` from `inputs`: files, or folders with all text files below them; `.gz` files are
 /// decompressed. Files that are no text, or whose text came before, are left out and reported.
 ///
 /// The same text in the same order gives the same bytes, whatever the folders are called. An older dataset in `out`
-/// is replaced at one point, when the new one is complete.
+/// is replaced at one point, when the new one is complete. `progress` is told after each block of text, and ends the
+/// preparation by `false`.
 ///
 /// # Errors
-/// If an input is missing or gives nothing, if the text is too short, or if `out` cannot be written.
+/// If an input is missing, changes meanwhile or gives nothing, if the text is too short, if `out` cannot be written, or
+/// [`PrepareError::Stopped`].
 pub fn prepare(
     inputs: &[PathBuf],
     out: &Path,
     options: &PrepareOptions,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Prepared, PrepareError> {
     options.validate()?;
     std::fs::create_dir_all(out).map_err(|source| PrepareError::Write { path: out.to_owned(), source })?;
     let mut skipped = Vec::new();
-    let files = list_files(inputs, &mut skipped)?;
+    let files = list_files(inputs, out, &mut skipped)?;
     let mut staging = Staging::create(out, options)?;
-    let truncated = staging.read_all(&files, &mut skipped, progress)?;
+    let truncated = staging.read_all(&files, &mut skipped, &mut Pace::new(progress, files.len()))?;
     if staging.summary.documents == 0 {
         return Err(PrepareError::nothing(files.len(), &skipped));
     }
     staging.summary.inputs = inputs.iter().map(|path| name_of(path)).collect();
     staging.summary.skipped = skipped.len() as u64;
-    let index = staging.cut(progress)?;
+    let documents = staging.summary.documents as usize;
+    let index = staging.cut(&mut Pace::new(progress, documents))?;
     Ok(Prepared { index, skipped, truncated })
 }
 
@@ -156,50 +180,47 @@ impl<'a> Staging<'a> {
         &mut self,
         files: &[PathBuf],
         skipped: &mut Vec<Skipped>,
-        progress: &mut dyn FnMut(Progress),
+        pace: &mut Pace<'_>,
     ) -> Result<bool, PrepareError> {
         for (number, path) in files.iter().enumerate() {
             if self.summary.bytes >= self.options.bytes_max {
                 return Ok(true);
             }
-            if let Some(reason) = self.read_document(path)? {
+            if let Some(reason) = self.read_document(path, pace)? {
                 skipped.push(Skipped { path: path.clone(), reason });
             }
-            progress(Progress {
-                phase: Phase::Reading,
-                files_done: number as u64 + 1,
-                files: files.len() as u64,
-                bytes: self.summary.bytes,
-                tokens: self.tokens,
-            });
+            pace.now.files_done = number as u64 + 1;
+            pace.tell(self.summary.bytes, self.tokens)?;
         }
         Ok(self.summary.bytes >= self.options.bytes_max)
     }
 
     /// Reads a file twice: first to learn whether it is text and new, then for its tokens. So nothing of a file that turns
     /// out binary at its end gets in, and no file is held in memory.
-    fn read_document(&mut self, path: &Path) -> Result<Option<SkipReason>, PrepareError> {
+    fn read_document(&mut self, path: &Path, pace: &mut Pace<'_>) -> Result<Option<SkipReason>, PrepareError> {
         let bytes_max = self.options.bytes_max - self.summary.bytes;
-        let (digest, bytes) = match inspect(path, bytes_max) {
-            Ok(found) => found,
+        let seen = match inspect(path, bytes_max, &mut |_| pace.tell(self.summary.bytes, self.tokens))? {
+            Ok(seen) => seen,
             Err(TextError::NotText) => return Ok(Some(SkipReason::Binary)),
             Err(TextError::Io(error)) => return Ok(Some(SkipReason::Unreadable(error.to_string()))),
         };
-        if bytes == 0 {
+        if seen.bytes == 0 {
             return Ok(Some(SkipReason::Empty));
         }
-        if !self.seen.insert(digest) {
+        if !self.seen.insert(seen.digest) {
             return Ok(Some(SkipReason::Duplicate));
         }
-        let changed = || PrepareError::Changed { path: path.to_owned() };
-        let mut blocks = TextBlocks::open(path, bytes_max).map_err(|_| changed())?;
-        while let Some(block) = blocks.next_block().map_err(|_| changed())? {
-            let tokens = self.options.tokenizer.encode(&block);
+        let again = inspect(path, bytes_max, &mut |block| {
+            let tokens = self.options.tokenizer.encode(block);
             self.push(&tokens.map_err(|source| PrepareError::Encode { path: path.to_owned(), source })?)?;
+            self.summary.bytes += block.len() as u64;
+            pace.tell(self.summary.bytes, self.tokens)
+        })?;
+        if again.ok() != Some(seen) {
+            return Err(PrepareError::Changed { path: path.to_owned() });
         }
         self.push(&[self.options.tokenizer.end_of_text()])?;
         self.summary.documents += 1;
-        self.summary.bytes += bytes;
         Ok(None)
     }
 
@@ -211,9 +232,9 @@ impl<'a> Staging<'a> {
     }
 
     /// Cuts the staged tokens into training shards and the held-out shard, and writes the index as the last thing.
-    fn cut(mut self, progress: &mut dyn FnMut(Progress)) -> Result<DatasetIndex, PrepareError> {
+    fn cut(mut self, pace: &mut Pace<'_>) -> Result<DatasetIndex, PrepareError> {
         let pieces = heldout_pieces(self.tokens, self.options)?;
-        let (shards, mut heldout) = self.write_shards(&pieces, progress)?;
+        let (shards, mut heldout) = self.write_shards(&pieces, pace)?;
         let tokenizer = &self.options.tokenizer;
         let index = DatasetIndex {
             version: INDEX_VERSION,
@@ -238,28 +259,23 @@ impl<'a> Staging<'a> {
     fn write_shards(
         &mut self,
         pieces: &[Range<u64>],
-        progress: &mut dyn FnMut(Progress),
+        pace: &mut Pace<'_>,
     ) -> Result<(Vec<ShardEntry>, Vec<ShardEntry>), PrepareError> {
         let write = |source| PrepareError::Write { path: self.out.to_owned(), source };
         let (out, token_bytes) = (self.out, shard::token_bytes(self.options.tokenizer.vocab()));
         let held: u64 = pieces.iter().map(|piece| piece.end - piece.start).sum();
-        let mut training = Cutter::new(out, "train", token_bytes, self.options.shard_tokens, self.tokens - held);
-        let mut heldout = Cutter::new(out, "heldout", token_bytes, held, held);
+        let mut training = Cutter::new(out, TRAINING, token_bytes, self.options.shard_tokens, self.tokens - held);
+        let mut heldout = Cutter::new(out, HELDOUT, token_bytes, held, held);
         self.file.flush().map_err(write)?;
         let mut reader = io::BufReader::with_capacity(1 << 16, self.file.get_ref());
         reader.rewind().map_err(write)?;
         let mut position = 0;
+        pace.now = Progress { phase: Phase::Writing, files_done: self.summary.documents, ..pace.now };
         for piece in pieces {
             training.take(&mut reader, piece.start - position).map_err(write)?;
             heldout.take(&mut reader, piece.end - piece.start).map_err(write)?;
             position = piece.end;
-            progress(Progress {
-                phase: Phase::Writing,
-                files_done: self.summary.documents,
-                files: self.summary.documents,
-                bytes: self.summary.bytes,
-                tokens: position,
-            });
+            pace.tell(self.summary.bytes, position)?;
         }
         training.take(&mut reader, self.tokens - position).map_err(write)?;
         Ok((training.done, heldout.done))
@@ -270,8 +286,15 @@ impl Drop for Staging<'_> {
     fn drop(&mut self) {
         // A file that cannot be removed costs space only: the next preparation empties it.
         let _ = std::fs::remove_file(&self.path);
+        for prefix in [TRAINING, HELDOUT] {
+            let _ = std::fs::remove_file(self.out.join(format!("{prefix}.partial")));
+        }
     }
 }
+
+/// How the names of shards begin.
+const TRAINING: &str = "train";
+const HELDOUT: &str = "heldout";
 
 /// Spreads a stream of tokens over shards of fixed length.
 struct Cutter<'a> {
@@ -343,15 +366,35 @@ fn heldout_pieces(tokens: u64, options: &PrepareOptions) -> Result<Vec<Range<u64
 const PIECE_TOKENS: u64 = 1024;
 const PIECES_MAX: u64 = 256;
 
-/// BLAKE3 and length of a file's text.
-fn inspect(path: &Path, bytes_max: u64) -> Result<([u8; 32], u64), TextError> {
-    let mut blocks = TextBlocks::open(path, bytes_max)?;
+/// What a file's text was when it was read.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    digest: [u8; 32],
+    bytes: u64,
+}
+
+/// Reads a file's text and shows each block to `each`; the inner error says why the file gives none.
+fn inspect(
+    path: &Path,
+    bytes_max: u64,
+    each: &mut dyn FnMut(&str) -> Result<(), PrepareError>,
+) -> Result<Result<Seen, TextError>, PrepareError> {
+    let mut blocks = match TextBlocks::open(path, bytes_max) {
+        Ok(blocks) => blocks,
+        Err(error) => return Ok(Err(error.into())),
+    };
     let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
-    while let Some(block) = blocks.next_block()? {
-        hasher.update(block.as_bytes());
-        bytes += block.len() as u64;
+    loop {
+        match blocks.next_block() {
+            Ok(Some(block)) => {
+                each(&block)?;
+                hasher.update(block.as_bytes());
+                bytes += block.len() as u64;
+            }
+            Ok(None) => return Ok(Ok(Seen { digest: *hasher.finalize().as_bytes(), bytes })),
+            Err(error) => return Ok(Err(error)),
+        }
     }
-    Ok((*hasher.finalize().as_bytes(), bytes))
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PrepareError> {
@@ -379,85 +422,6 @@ fn remove_leftovers(out: &Path, index: &DatasetIndex) {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// Why a dataset could not be made.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PrepareError {
-    /// An option is out of range.
-    #[error("{reason}")]
-    Option {
-        /// Which one, and its range.
-        reason: &'static str,
-    },
-    /// An input is missing or cannot be looked at.
-    #[error("cannot open {}: {source}; name an existing file or folder", path.display())]
-    Input {
-        /// The input.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No input holds text.
-    #[error("none of the {files} files found is usable text{first}; name files of UTF-8 text or gzip of it")]
-    NothingUsable {
-        /// Files that were found.
-        files: usize,
-        /// The first that was left out and why, or nothing.
-        first: String,
-    },
-    /// The text is shorter than one training and one held-out sample.
-    #[error(
-        "the text has {tokens} tokens, but a context of {context} needs at least {needed}: add text or choose a shorter context"
-    )]
-    TooShort {
-        /// Tokens found.
-        tokens: u64,
-        /// The context asked for.
-        context: usize,
-        /// Tokens that suffice.
-        needed: u64,
-    },
-    /// A file was changed while it was read.
-    #[error("{} changed while it was read: try again", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The tokenizer cannot encode a file.
-    #[error("cannot encode {}: {source}", path.display())]
-    Encode {
-        /// The file.
-        path: PathBuf,
-        /// What the tokenizer said.
-        source: EncodeError,
-    },
-    /// Another process prepares a dataset in the folder.
-    #[error("another process is preparing a dataset in {}: wait for it or choose another folder", folder.display())]
-    Busy {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// The dataset could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl PrepareError {
-    fn nothing(files: usize, skipped: &[Skipped]) -> Self {
-        let first = skipped.first().map(|file| format!(" ({}: {})", file.path.display(), file.reason));
-        Self::NothingUsable { files, first: first.unwrap_or_default() }
-    }
-
-    fn too_short(tokens: u64, context: usize) -> Self {
-        Self::TooShort { tokens, context, needed: 2 * (context as u64 + 1) }
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ pub struct AloneReport {
 }
 
 /// Trains without peers: the same learner, but what it learns in a window is committed as it is. This is the baseline of
-/// every network run. `each` is called after every window and ends the training by `false`.
+/// every network run. `each` is called after every window and ends the training by `false`; so does `keep_going`, which is
+/// asked before every step: what was begun of a window is then forgotten.
 ///
 /// # Errors
 /// If the dataset does not fit the model or cannot be read.
@@ -33,6 +34,7 @@ pub fn train_alone(
     learner: &mut Learner,
     dataset: &Dataset,
     options: &AloneOptions,
+    keep_going: &mut dyn FnMut() -> bool,
     each: &mut dyn FnMut(&AloneReport) -> bool,
 ) -> Result<(), AloneError> {
     let inner = learner.config().inner.clone();
@@ -44,7 +46,7 @@ pub fn train_alone(
     for _ in 0..options.windows {
         let window = learner.window();
         let samples = assignment.of(window, 0, &options.seed);
-        let report = train_window(learner, dataset, &samples)?;
+        let Some(report) = train_window(learner, dataset, &samples, keep_going)? else { break };
         let heldout_loss = learner.heldout_loss(&heldout)?;
         if !each(&AloneReport { window, inner: report, heldout_loss }) {
             break;
@@ -53,20 +55,34 @@ pub fn train_alone(
     Ok(())
 }
 
-fn train_window(learner: &mut Learner, dataset: &Dataset, samples: &[u64]) -> Result<InnerReport, AloneError> {
+/// `None` if the window was not trained to its end, and so not committed.
+fn train_window(
+    learner: &mut Learner,
+    dataset: &Dataset,
+    samples: &[u64],
+    keep_going: &mut dyn FnMut() -> bool,
+) -> Result<Option<InnerReport>, AloneError> {
     let (steps, rows) = (learner.config().inner.steps, learner.config().inner.batch);
     let context = learner.config().model.context;
-    let mut failed = None;
+    let (mut failed, mut stopped) = (None, false);
     let mut batches = |step: u32| {
         let part = samples.chunks(rows).nth(step as usize)?;
         dataset.batch(context, part).map_err(|error| failed = Some(error)).ok()
     };
-    let report = learner.inner_steps(&mut batches, steps, &mut || true)?;
+    let mut going = || {
+        stopped = !keep_going();
+        !stopped
+    };
+    let report = learner.inner_steps(&mut batches, steps, &mut going)?;
     if let Some(error) = failed {
         return Err(error.into());
     }
+    if stopped {
+        learner.reset_window();
+        return Ok(None);
+    }
     learner.commit_alone();
-    Ok(report)
+    Ok(Some(report))
 }
 
 /// Why training alone ended early.
@@ -98,7 +114,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("text"), "abcdefgh".repeat(600)).unwrap();
         let options = PrepareOptions { context: 16, ..PrepareOptions::default() };
-        prepare(&[folder.path().join("text")], &folder.path().join("set"), &options, &mut |_| {}).unwrap();
+        prepare(&[folder.path().join("text")], &folder.path().join("set"), &options, &mut |_| true).unwrap();
         let dataset = Dataset::open(&folder.path().join("set")).unwrap();
 
         let mut learner = Learner::new(micro(), 1).unwrap();
@@ -108,17 +124,25 @@ mod tests {
             reports.push(*report);
             true
         };
-        train_alone(&mut learner, &dataset, &options, &mut each).unwrap();
+        train_alone(&mut learner, &dataset, &options, &mut || true, &mut each).unwrap();
         let losses: Vec<f32> = reports.iter().map(|report| report.heldout_loss).collect();
         assert!(losses[5] < 0.6 * losses[0], "{losses:?}");
         assert_eq!(reports.iter().map(|report| report.window).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
 
         let mut stopped = Learner::new(micro(), 1).unwrap();
-        train_alone(&mut stopped, &dataset, &options, &mut |report| report.window < 2).unwrap();
+        train_alone(&mut stopped, &dataset, &options, &mut || true, &mut |report| report.window < 2).unwrap();
         assert_eq!(stopped.window(), 3);
+        // Stopped in the middle of a window, it stands where the window began.
+        let mut steps = 0;
+        let mut one_step = || {
+            steps += 1;
+            steps < 2
+        };
+        train_alone(&mut stopped, &dataset, &options, &mut one_step, &mut |_| panic!("no window was done")).unwrap();
+        assert_eq!((stopped.window(), steps), (3, 2));
         let mut resumed = Learner::restore(micro(), &stopped.snapshot(true)).unwrap();
         let rest = AloneOptions { windows: 3, ..options };
-        train_alone(&mut resumed, &dataset, &rest, &mut |_| true).unwrap();
+        train_alone(&mut resumed, &dataset, &rest, &mut || true, &mut |_| true).unwrap();
         assert_eq!(resumed.snapshot(true), learner.snapshot(true));
     }
 }

@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pactum_cli::{Failure, Progress};
-use pactum_data::{Dataset, PrepareOptions, Tokenizer};
+use pactum_cli::{Failure, Progress, Stop};
 use pactum_protocol::{BlockNumber, Digest, Hparams};
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +40,7 @@ pub(super) struct Place {
 
 impl Plan {
     /// Reads the plan of the folder, or makes one from the arguments.
-    pub(super) fn make(args: &Args, progress: &Progress) -> Result<Self, Failure> {
+    pub(super) fn make(args: &Args, progress: &Progress, stop: &Stop) -> Result<Self, Failure> {
         let dir = match &args.dir {
             Some(dir) => dir.clone(),
             None => std::env::temp_dir().join(format!("pactum-localnet-{}", std::process::id())),
@@ -53,7 +52,7 @@ impl Plan {
         let plan = match fs::read(&file) {
             Ok(bytes) => Self::read(&bytes, &file, args)?,
             Err(_) => {
-                let plan = Self::begin(args, &dir, progress)?;
+                let plan = Self::begin(args, &dir, progress, stop)?;
                 fs::write(&file, serde_json::to_vec_pretty(&plan)?)?;
                 plan
             }
@@ -83,7 +82,7 @@ impl Plan {
         )))
     }
 
-    fn begin(args: &Args, dir: &Path, progress: &Progress) -> Result<Self, Failure> {
+    fn begin(args: &Args, dir: &Path, progress: &Progress, stop: &Stop) -> Result<Self, Failure> {
         let mut hparams = Hparams::preset(&args.preset).ok_or_else(|| {
             Failure::new(format!(
                 "there is no preset {:?}; choose one of {}",
@@ -92,14 +91,7 @@ impl Plan {
             ))
         })?;
         let context = usize::try_from(hparams.model.context)?;
-        let options = PrepareOptions {
-            tokenizer: Tokenizer::Bytes,
-            heldout_fraction: 0.05,
-            context,
-            ..PrepareOptions::default()
-        };
-        crate::data::from_texts(&args.data, &dir.join("data"), &options, progress)?;
-        let dataset = Dataset::open(&dir.join("data"))?;
+        let dataset = crate::data::for_run(&args.data, &dir.join("data"), context, progress, stop)?;
         hparams.seed = args.seed;
         hparams.dataset = Digest(dataset.digest());
         let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(args.cheaters.len())? + 1;

@@ -25,7 +25,7 @@ fn corpus(folder: &Path) {
 
 fn prepare_in(inputs: &[&Path], out: &Path, options: &PrepareOptions) -> Result<Prepared, PrepareError> {
     let inputs: Vec<PathBuf> = inputs.iter().map(|path| path.to_path_buf()).collect();
-    prepare(&inputs, out, options, &mut |_| {})
+    prepare(&inputs, out, options, &mut |_| true)
 }
 
 fn prepared(options: &PrepareOptions) -> (tempfile::TempDir, Prepared) {
@@ -142,6 +142,8 @@ fn bad_inputs_say_what_to_do() {
     check("binary", &options(16), "not UTF-8 text");
     check("torn.gz", &options(16), "unreadable");
     check("empty", &options(16), "none of the 0 files");
+    #[cfg(unix)]
+    check("/dev/null", &options(16), "write it to a file first");
     check("short.txt", &PrepareOptions { heldout_fraction: 0.5, ..options(2) }, "held-out fraction");
     check("short.txt", &PrepareOptions { heldout_fraction: f64::NAN, ..options(2) }, "held-out fraction");
     check("short.txt", &options(0), "context");
@@ -239,9 +241,83 @@ fn progress_reaches_the_end() {
     corpus(folder.path());
     let mut seen = Vec::new();
     let out = tempfile::tempdir().unwrap();
-    prepare(&[folder.path().to_owned()], out.path(), &options(16), &mut |progress| seen.push(progress)).unwrap();
+    let mut note = |progress| {
+        seen.push(progress);
+        true
+    };
+    prepare(&[folder.path().to_owned()], out.path(), &options(16), &mut note).unwrap();
     let reading: Vec<_> = seen.iter().filter(|progress| progress.phase == Phase::Reading).collect();
-    assert_eq!(reading.len() as u64, reading[0].files);
-    assert!(reading.windows(2).all(|pair| pair[0].files_done + 1 == pair[1].files_done));
+    assert!(reading.windows(2).all(|pair| pair[1].files_done - pair[0].files_done <= 1));
+    assert!(reading.windows(2).all(|pair| pair[0].bytes <= pair[1].bytes && pair[0].tokens <= pair[1].tokens));
+    assert_eq!(reading.last().map(|progress| progress.files_done), Some(reading[0].files));
     assert_eq!(seen.last().map(|progress| progress.phase), Some(Phase::Writing));
+}
+
+#[test]
+fn a_preparation_can_be_stopped_at_any_block_and_leaves_the_older_dataset() {
+    let (folder, first) = prepared(&options(16));
+    let out = folder.path().join("out");
+    let mut steps = 0;
+    for allowed in 0.. {
+        let mut left = allowed;
+        let mut go_on = |_| {
+            left -= 1;
+            left >= 0
+        };
+        match prepare(&[folder.path().join("corpus/z.txt")], &out, &options(16), &mut go_on) {
+            Err(PrepareError::Stopped) => {}
+            Err(error) => panic!("{error}"),
+            Ok(_) => break,
+        }
+        assert_eq!(Dataset::open(&out).unwrap().digest(), first.index.digest());
+        assert!(fs::read_dir(&out).unwrap().all(|file| file.unwrap().path().extension().unwrap() != "partial"));
+        steps += 1;
+    }
+    assert!(steps >= 3, "one each for looking, for reading and for writing: {steps}");
+}
+
+#[test]
+fn a_file_that_changes_between_its_two_readings_is_refused() {
+    let check = |change: &dyn Fn(&Path)| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log.txt");
+        fs::write(&file, text("log", 100)).unwrap();
+        let mut told = 0;
+        let mut note = |_| {
+            told += 1;
+            if told == 1 {
+                change(&file);
+            }
+            true
+        };
+        let error =
+            prepare(std::slice::from_ref(&file), &folder.path().join("out"), &options(16), &mut note).unwrap_err();
+        assert!(matches!(error, PrepareError::Changed { .. }), "{error}");
+    };
+    check(&|file| fs::write(file, "").unwrap());
+    check(&|file| fs::write(file, text("log", 50)).unwrap());
+    check(&|file| fs::write(file, text("gol", 100)).unwrap());
+    check(&|file| fs::write(file, [0; 100]).unwrap());
+    check(&|file| fs::remove_file(file).unwrap());
+}
+
+#[test]
+fn a_dataset_below_its_own_input_is_the_same_each_time() {
+    let check = |out: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        corpus(folder.path());
+        let out = folder.path().join(out);
+        fs::write(folder.path().join("b/index.json"), text("an index of the user's own", 20)).unwrap();
+        let json = folder.path().join(".hidden.json");
+        fs::write(&json, crate::tokenizer::tests::WORDS).unwrap();
+        let options = PrepareOptions { tokenizer: Tokenizer::open(&json).unwrap(), ..options(16) };
+        let first = prepare_in(&[folder.path()], &out, &options).unwrap();
+        fs::write(out.join("heldout.partial"), text("left by a crash", 20)).unwrap();
+        let again = prepare_in(&[folder.path()], &out, &options).unwrap();
+        assert_eq!(again.index, first.index);
+        assert_eq!(again.index.source.documents, 4);
+    };
+    check("data");
+    check("b/data");
+    check(".");
 }
