@@ -16,7 +16,7 @@ use self::payload::Cheat;
 use crate::node;
 
 /// How a miner cheats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     /// Trains nothing and sends the newest payload of somebody else that it could get hold of

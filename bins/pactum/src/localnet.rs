@@ -9,17 +9,20 @@ mod summary;
 mod view;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use pactum_cli::{Failure, Progress, Stop, Verbosity};
 use pactum_node::Event;
 
 use crate::cheat::Kind;
+use crate::paths;
 use board::{Board, Logged};
 use crew::{Crew, Happening};
 use plan::Plan;
+use report::{Report, Told};
 use watch::Watch;
 
 /// Starts a chain, validators and miners on this machine, and trains a model until a number of windows is done.
@@ -63,31 +66,51 @@ pub(crate) struct Args {
 
 /// How many windows the network may go past the last one while a node catches up.
 const PATIENCE: u64 = 4;
-/// How often one process is started again.
+/// How often one process is started again without ending a window in between.
 const RESTARTS_MAX: u32 = 5;
+/// The file of everything that nodes told.
+const EVENTS: &str = "events.ndjson";
 
 pub(crate) async fn run(args: Args, verbosity: Verbosity, stop: Stop) -> Result<(), Failure> {
+    if let Some(file) = &args.report {
+        paths::check_report(file)?;
+    }
     let progress = Progress::new(verbosity.quiet);
     let plan = Plan::make(&args, &progress, &stop)?;
-    let mut network = Network::start(&args, plan, progress.clone()).await?;
+    progress.note(format!("files in {}", plan.dir.display()));
+    let mut network = Network::start(&args, plan, progress.clone(), &stop).await?;
     let ended = network.watch(&stop).await;
     progress.headline("stopping");
     let Network { plan, mut board, crew, watch, chain, mut log, .. } = network;
-    let facts = watch.close();
+    let facts = watch.close().await;
     crew.stop(chain, &mut |name, happening| drop(note(&mut board, &mut log, name, happening))).await;
     progress.finish();
-    ended?;
-    let report = report::Report::new(&args, &plan, &board, &facts);
+    let stopped = stop.is_stopped();
+    let report = Report::new(&Told { args: &args, plan: &plan, board: &board, facts: &facts, stopped });
+    // Whatever ended the run: what it came to is told before that.
     if let Some(file) = &args.report {
         report.write(file)?;
     }
     summary::print(&plan, &report, &board)?;
-    match (stop.is_stopped(), report.agreed) {
-        (true, _) => Ok(()),
-        (false, true) => Ok(()),
-        (false, false) => Err(Failure::new(format!(
+    ended?;
+    verdict(&plan, &board, args.windows, stopped)
+}
+
+/// An error if the nodes differ, or if one did not come to the end of a run that nobody stopped.
+fn verdict(plan: &Plan, board: &Board, windows: u64, stopped: bool) -> Result<(), Failure> {
+    let (dir, logs) = (plan.dir.display(), plan.dir.join("logs"));
+    if !board.same() {
+        return Err(Failure::new(format!(
             "the nodes do not agree on the parameters; their logs are in {}",
-            plan.dir.join("logs").display()
+            logs.display()
+        )));
+    }
+    match board.behind(windows - 1).as_slice() {
+        behind if behind.is_empty() || stopped => Ok(()),
+        behind => Err(Failure::new(format!(
+            "{} did not reach window {windows}; the same command with --dir {dir} goes on, and the logs are in {}",
+            behind.join(", "),
+            logs.display()
         ))),
     }
 }
@@ -102,17 +125,23 @@ struct Network {
     progress: Progress,
     /// The number of the chain's process.
     chain: usize,
-    restarts: Vec<u32>,
+    /// How often each process was started again since it last ended a window.
+    restarts: BTreeMap<usize, u32>,
     windows: u64,
     late: bool,
 }
 
 impl Network {
-    async fn start(args: &Args, plan: Plan, progress: Progress) -> Result<Self, Failure> {
+    async fn start(args: &Args, plan: Plan, progress: Progress, stop: &Stop) -> Result<Self, Failure> {
         progress.headline("starting the chain");
         let mut crew = Crew::new()?;
         let chain = crew.start(plan.chain_spec("127.0.0.1:0"))?;
-        let url = listening(&mut crew, &plan).await?;
+        let url = tokio::select! {
+            biased;
+            () = stop.stopped() => return Err(Failure::new("stopped before the chain was up")),
+            url = listening(&mut crew, &plan) => url?,
+        };
+        plan.forget_processes();
         // Started again, it must be where the nodes look for it.
         crew.respec(chain, plan.chain_spec(url.trim_start_matches("ws://")));
         let (board, log) = open_log(&plan)?;
@@ -124,9 +153,9 @@ impl Network {
             log,
             progress,
             chain,
-            restarts: Vec::new(),
+            restarts: BTreeMap::new(),
             windows: args.windows,
-            late: args.late_miner,
+            late: args.late_miner && !plan.has_late(),
             plan,
         };
         network.plan.url = url;
@@ -145,7 +174,9 @@ impl Network {
     /// Listens and shows until every node has done the last window, or the user stops it.
     async fn watch(&mut self, stop: &Stop) -> Result<(), Failure> {
         let last = self.windows - 1;
-        while !self.board.all_reached(last) {
+        // An earlier run may have gone past the last window already: a node that is behind gets its time all the same.
+        let patience_ends = last.max(self.board.newest().unwrap_or(0)) + PATIENCE;
+        while self.board.waits_for(last) {
             view::show(&self.progress, self);
             tokio::select! {
                 biased;
@@ -153,7 +184,7 @@ impl Network {
                 (number, happening) = self.crew.next() => self.take(number, happening)?,
                 () = self.watch.changed() => {}
             }
-            if self.board.newest().is_some_and(|newest| newest >= last + PATIENCE) {
+            if self.board.newest().is_some_and(|newest| newest >= patience_ends) {
                 return Ok(());
             }
             if self.late && self.board.newest().is_some_and(|newest| newest >= self.windows / 2) {
@@ -168,32 +199,48 @@ impl Network {
         let name = self.crew.name(number).to_owned();
         match happening {
             Happening::Ended { how } => self.revive(number, &name, &how),
-            line @ Happening::Line(_) => note(&mut self.board, &mut self.log, &name, line),
+            line @ Happening::Line(_) => {
+                if note(&mut self.board, &mut self.log, &name, line)? {
+                    // It works, and so does the chain: only falling again and again without a window between counts.
+                    self.restarts.remove(&number);
+                    self.restarts.remove(&self.chain);
+                }
+                Ok(())
+            }
         }
     }
 
-    /// Starts a process again that ended by itself.
+    /// Starts a process again that ended by itself. A node that does not come up is left out in the end.
     fn revive(&mut self, number: usize, name: &str, how: &str) -> Result<(), Failure> {
-        self.restarts.resize(self.restarts.len().max(number + 1), 0);
-        self.restarts[number] += 1;
-        if self.restarts[number] > RESTARTS_MAX {
-            let said = last_line(&self.plan.log_file(name));
-            return Err(Failure::new(format!("{name} ended again and again ({how}): {said}")));
+        let restarts = self.restarts.entry(number).or_default();
+        *restarts += 1;
+        if *restarts <= RESTARTS_MAX {
+            self.progress.note(format!("{name} ended ({how}); starting it again"));
+            self.board.phase(name, "starting again");
+            let started = self.crew.restart(number);
+            return started.map_err(|error| Failure::because(format!("cannot start {name} again"), &error));
         }
-        self.progress.note(format!("{name} ended ({how}); starting it again"));
-        self.board.phase(name, "starting again");
-        Ok(self.crew.restart(number)?)
+        let said = last_line(&self.plan.log_file(name));
+        let why = format!("{name} ended again and again ({how}): {said}");
+        if number == self.chain {
+            return Err(Failure::new(why));
+        }
+        self.progress.note(format!("{why}; the others go on without it"));
+        self.board.give_up(name);
+        Ok(())
     }
 }
 
-/// Takes a line that a node printed into the board and the log.
-fn note(board: &mut Board, log: &mut File, name: &str, happening: Happening) -> Result<(), Failure> {
-    let Happening::Line(line) = happening else { return Ok(()) };
-    let Ok(event) = serde_json::from_str::<Event>(&line) else { return Ok(()) };
+/// Takes a line that a node printed into the board and the log, and says whether the node ended a window.
+fn note(board: &mut Board, log: &mut File, name: &str, happening: Happening) -> Result<bool, Failure> {
+    let Happening::Line(line) = happening else { return Ok(false) };
+    let Ok(event) = serde_json::from_str::<Event>(&line) else { return Ok(false) };
     let logged = Logged { node: name.to_owned(), event };
-    writeln!(log, "{}", serde_json::to_string(&logged)?)?;
+    let line = format!("{}\n", serde_json::to_string(&logged)?);
+    log.write_all(line.as_bytes()).map_err(|error| Failure::because(format!("cannot write {EVENTS}"), &error))?;
+    let ended = logged.ended_window();
     board.hear(&logged.node, logged.event);
-    Ok(())
+    Ok(ended)
 }
 
 /// Waits for the chain's address, which is the first line that it prints.
@@ -209,18 +256,27 @@ async fn listening(crew: &mut Crew, plan: &Plan) -> Result<String, Failure> {
 
 /// The board as an earlier run with the same folder left it, and the log to which it goes on.
 fn open_log(plan: &Plan) -> Result<(Board, File), Failure> {
-    let path = plan.dir.join("events.ndjson");
+    let path = plan.dir.join(EVENTS);
     let mut board = Board::default();
     for seat in plan.seats() {
         board.seat(&seat.name, seat.role, seat.cheat.map(|kind| kind.to_string()));
     }
-    // A line cut short by a crash is passed over.
-    for line in fs::read_to_string(&path).unwrap_or_default().lines() {
+    let failed = |error| Failure::because(format!("cannot use {}", path.display()), &error);
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        found => found.map_err(failed)?,
+    };
+    // A line cut short or damaged by a crash is passed over, and the others count.
+    for line in String::from_utf8_lossy(&text).lines() {
         if let Ok(logged) = serde_json::from_str::<Logged>(line) {
             board.hear(&logged.node, logged.event);
         }
     }
-    Ok((board, File::options().create(true).append(true).open(path)?))
+    let mut log = File::options().create(true).append(true).open(&path).map_err(failed)?;
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        log.write_all(b"\n").map_err(failed)?;
+    }
+    Ok((board, log))
 }
 
 fn last_line(log: &Path) -> String {

@@ -15,6 +15,14 @@ pub(super) struct Logged {
     pub(super) event: Event,
 }
 
+impl Logged {
+    /// Whether the node did the work of a window, and does not only tell where it stands.
+    pub(super) fn ended_window(&self) -> bool {
+        let Event::Window(window) = &self.event else { return false };
+        matches!(window.outcome.as_str(), "applied" | "empty" | "void")
+    }
+}
+
 /// What a node is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
@@ -29,6 +37,8 @@ pub(super) struct Seat {
     pub(super) cheat: Option<String>,
     pub(super) started: Option<Started>,
     pub(super) phase: String,
+    /// Whether nobody waits for it any more.
+    pub(super) given_up: bool,
     pub(super) windows: BTreeMap<u64, WindowEvent>,
 }
 
@@ -41,7 +51,8 @@ pub(super) struct Board {
 impl Board {
     /// Adds a node, unless it is there already from an earlier run.
     pub(super) fn seat(&mut self, name: &str, role: Role, cheat: Option<String>) {
-        let seat = Seat { role, cheat, started: None, phase: "starting".to_owned(), windows: BTreeMap::new() };
+        let (phase, windows) = ("starting".to_owned(), BTreeMap::new());
+        let seat = Seat { role, cheat, started: None, phase, given_up: false, windows };
         self.seats.entry(name.to_owned()).or_insert(seat);
     }
 
@@ -69,9 +80,23 @@ impl Board {
         }
     }
 
-    /// Whether every node has committed `window`.
-    pub(super) fn all_reached(&self, window: u64) -> bool {
-        self.seats.values().all(|seat| seat.committed(window))
+    /// Notes that a node will not come back.
+    pub(super) fn give_up(&mut self, name: &str) {
+        self.phase(name, "given up");
+        if let Some(seat) = self.seats.get_mut(name) {
+            seat.given_up = true;
+        }
+    }
+
+    /// Whether a node that may still come has not committed `window`.
+    pub(super) fn waits_for(&self, window: u64) -> bool {
+        self.seats.values().any(|seat| !seat.given_up && !seat.committed(window))
+    }
+
+    /// The names of the nodes that have not committed `window`.
+    pub(super) fn behind(&self, window: u64) -> Vec<&str> {
+        let behind = self.seats.iter().filter(|(_, seat)| !seat.committed(window));
+        behind.map(|(name, _)| name.as_str()).collect()
     }
 
     /// The newest window that some node committed.
@@ -79,9 +104,8 @@ impl Board {
         self.seats.values().filter_map(|seat| seat.windows.keys().next_back()).max().copied()
     }
 
-    /// Whether nodes that committed the same window stand at the same parameters, in every window, and all of them
-    /// reached `last`.
-    pub(super) fn agreed(&self, last: u64) -> bool {
+    /// Whether nodes that committed the same window stand at the same parameters, in every window.
+    pub(super) fn same(&self) -> bool {
         let mut states: BTreeMap<u64, Digest> = BTreeMap::new();
         let mut same = true;
         for (window, event) in self.seats.values().flat_map(|seat| &seat.windows).filter(|(_, e)| e.is_committed()) {
@@ -89,7 +113,7 @@ impl Board {
                 same &= *states.entry(*window).or_insert(state) == state;
             }
         }
-        same && self.all_reached(last)
+        same
     }
 
     /// The held-out loss after each window, by whichever validator measured it first in order of names.
@@ -114,19 +138,34 @@ impl Board {
         all
     }
 
-    /// What the validators last said of `uid`.
+    /// The held-out losses after the first and the last measured window, as [`heldout`](Self::heldout) has them.
+    pub(super) fn heldout_ends(&self) -> (Option<f32>, Option<f32>) {
+        let loss = |(window, event): (&u64, &WindowEvent)| Some((*window, event.heldout_loss?));
+        let first = self.validators().filter_map(|seat| seat.windows.iter().find_map(loss));
+        let last = self.validators().rev().filter_map(|seat| seat.windows.iter().rev().find_map(loss));
+        let first = first.min_by_key(|(window, _)| *window);
+        (first.map(|(_, loss)| loss), last.max_by_key(|(window, _)| *window).map(|(_, loss)| loss))
+    }
+
+    /// What the validators last said of `uid`. Each look goes back over few windows, however long the run is.
     pub(super) fn judged(&self, uid: u16) -> Option<&SubmissionEvent> {
-        let submissions = self.submissions();
-        let newest = submissions.values().next_back()?;
+        let told = self.validators().rev().filter_map(Seat::told);
+        let (_, newest) = told.max_by_key(|(window, _)| *window)?;
         newest.iter().find(|submission| submission.uid.0 == uid)
     }
 
-    fn validators(&self) -> impl Iterator<Item = &Seat> {
+    fn validators(&self) -> impl DoubleEndedIterator<Item = &Seat> {
         self.seats.values().filter(|seat| seat.role == Role::Validator)
     }
 }
 
 impl Seat {
+    /// The newest window in which it judged somebody, and what it said.
+    fn told(&self) -> Option<(u64, &[SubmissionEvent])> {
+        let told = self.windows.iter().rev().find(|(_, event)| !event.submissions.is_empty());
+        told.map(|(window, event)| (*window, event.submissions.as_slice()))
+    }
+
     /// Whether this node has committed `window`, or joined from a checkpoint after it.
     fn committed(&self, window: u64) -> bool {
         let joined_later = self.started.as_ref().is_some_and(|started| started.next.0 > window);
@@ -138,8 +177,12 @@ impl Seat {
         self.windows.range(..=last).rev().find(|(_, event)| event.is_committed()).and_then(|(_, event)| event.state)
     }
 
-    /// How many windows changed its parameters.
+    /// How many windows changed its parameters. One whose telling was lost in a crash is known as recovered only.
     pub(super) fn applied(&self, last: u64) -> usize {
-        self.windows.range(..=last).map(|(_, event)| event).filter(|event| event.outcome == "applied").count()
+        let windows = self.windows.range(..=last).map(|(_, event)| event.outcome.as_str());
+        windows.filter(|outcome| matches!(*outcome, "applied" | "recovered")).count()
     }
 }
+
+#[cfg(test)]
+mod tests;

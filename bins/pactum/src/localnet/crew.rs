@@ -11,9 +11,16 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// How long a process may take to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
+/// A process is not started again sooner than this after it was started: what made it end may pass.
+const LIFE_MIN: Duration = Duration::from_secs(1);
+/// How the names of the variables begin that programs of this project read.
+const VARIABLES: &str = "PACTUM_";
+/// The one of them that is for every process: how much it logs.
+const LOG_LEVELS: &str = "PACTUM_LOG";
 
 /// How to start one process: this very program with a subcommand.
 #[derive(Clone, Debug)]
@@ -77,6 +84,11 @@ impl Crew {
         let log = File::options().create(true).append(true).open(&member.spec.log)?;
         let mut command = Command::new(&self.program);
         command.args(&member.spec.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
+        // What a node is, the plan alone decides, and no variable that was set for a node of one's own.
+        let foreign = |name: &OsString| name.to_string_lossy().starts_with(VARIABLES) && name != LOG_LEVELS;
+        for name in std::env::vars_os().map(|(name, _)| name).filter(foreign) {
+            command.env_remove(name);
+        }
         // Ctrl-C in a terminal is for this process; the others hear of it through their leash, in order.
         #[cfg(unix)]
         command.process_group(0);
@@ -88,11 +100,13 @@ impl Crew {
         member.running = true;
         let lines = process.stdout.take();
         let sender = self.sender.clone();
+        let earliest = Instant::now() + LIFE_MIN;
         self.listeners.spawn(async move {
             if let Some(lines) = lines {
                 listen(number, lines, &sender).await;
             }
             let how = process.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+            tokio::time::sleep_until(earliest).await;
             let _ = sender.send((number, Happening::Ended { how })).await;
         });
         Ok(())

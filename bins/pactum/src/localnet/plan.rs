@@ -1,7 +1,9 @@
 //! What a local network consists of, and where its files are.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use pactum_cli::{Failure, Progress, Stop};
@@ -12,6 +14,7 @@ use super::board::Role;
 use super::crew::Spec;
 use super::{Args, speed};
 use crate::cheat::Kind;
+use crate::paths;
 
 /// Blocks before the first window, in which the nodes start and register.
 const BLOCKS_BEFORE: u64 = 12;
@@ -41,25 +44,34 @@ pub(super) struct Place {
 impl Plan {
     /// Reads the plan of the folder, or makes one from the arguments.
     pub(super) fn make(args: &Args, progress: &Progress, stop: &Stop) -> Result<Self, Failure> {
-        let dir = match &args.dir {
-            Some(dir) => dir.clone(),
-            None => std::env::temp_dir().join(format!("pactum-localnet-{}", std::process::id())),
-        };
+        if let Some(dir) = &args.dir {
+            return Self::make_in(dir, args, progress, stop);
+        }
+        let dir = paths::fresh("localnet")?;
+        let made = Self::make_in(&dir, args, progress, stop);
+        if made.is_err() {
+            // Nothing in it is of use to anybody.
+            let _ = fs::remove_dir_all(&dir);
+        }
+        made
+    }
+
+    fn make_in(dir: &Path, args: &Args, progress: &Progress, stop: &Stop) -> Result<Self, Failure> {
         fs::create_dir_all(dir.join("logs"))
             .and_then(|()| fs::create_dir_all(dir.join("pids")))
             .map_err(|error| Failure::because(format!("cannot write to {}", dir.display()), &error))?;
         let file = dir.join("localnet.json");
         let plan = match fs::read(&file) {
             Ok(bytes) => Self::read(&bytes, &file, args)?,
-            Err(_) => {
-                let plan = Self::begin(args, &dir, progress, stop)?;
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let plan = Self::begin(args, dir, progress, stop)?;
+                fs::write(dir.join(SETTINGS), toml::to_string_pretty(&plan.hparams)?)?;
                 fs::write(&file, serde_json::to_vec_pretty(&plan)?)?;
                 plan
             }
+            Err(error) => return Err(Failure::because(format!("cannot read {}", file.display()), &error)),
         };
-        let plan = Self { dir, ..plan };
-        fs::write(plan.dir.join("run.toml"), toml::to_string_pretty(&plan.hparams)?)?;
-        Ok(plan)
+        Ok(Self { dir: dir.to_owned(), ..plan })
     }
 
     fn read(bytes: &[u8], file: &Path, args: &Args) -> Result<Self, Failure> {
@@ -68,7 +80,7 @@ impl Plan {
         })?;
         let same = plan.miners == args.miners
             && plan.validators == args.validators
-            && plan.cheaters == args.cheaters
+            && kinds(&plan.cheaters) == kinds(&args.cheaters)
             && plan.hparams.preset == args.preset
             && plan.hparams.seed == args.seed
             && (args.data.is_empty() || plan.inputs == args.data);
@@ -94,18 +106,19 @@ impl Plan {
         let dataset = crate::data::for_run(&args.data, &dir.join("data"), context, progress, stop)?;
         hparams.seed = args.seed;
         hparams.dataset = Digest(dataset.digest());
-        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(args.cheaters.len())? + 1;
+        let cheaters = kinds(&args.cheaters);
+        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(cheaters.len())? + 1;
         hparams.data.slots = nodes;
         hparams.time.start = BlockNumber(BLOCKS_BEFORE);
         progress.headline("measuring this machine");
-        speed::set_pace(&mut hparams, usize::from(args.miners) + args.cheaters.len())?;
+        speed::set_pace(&mut hparams, usize::from(args.miners) + cheaters.len())?;
         hparams.validate()?;
         Ok(Self {
             dir: dir.to_owned(),
             url: String::new(),
             miners: args.miners,
             validators: args.validators,
-            cheaters: args.cheaters.clone(),
+            cheaters,
             hparams,
             inputs: args.data.clone(),
         })
@@ -116,8 +129,21 @@ impl Plan {
         let validators = (1..=self.validators).map(|n| Place::new(format!("validator-{n}"), Role::Validator, None));
         let miners = (1..=self.miners).map(|n| Place::new(format!("miner-{n}"), Role::Miner, None));
         let cheaters = self.cheaters.iter().map(|kind| Place::new(format!("cheat-{kind}"), Role::Miner, Some(*kind)));
-        let late = self.dir.join("nodes").join(LATE).exists().then(Place::late);
+        let late = self.has_late().then(Place::late);
         validators.chain(miners).chain(cheaters).chain(late).collect()
+    }
+
+    /// Whether the late miner has come already.
+    pub(super) fn has_late(&self) -> bool {
+        self.dir.join("nodes").join(LATE).exists()
+    }
+
+    /// Removes the process ids of nodes that an earlier run could not remove, since it was killed.
+    pub(super) fn forget_processes(&self) {
+        for place in self.seats() {
+            // One that is not there is the rule; one that stays says what is not so, and harms nobody.
+            let _ = fs::remove_file(self.dir.join("pids").join(place.name));
+        }
     }
 
     pub(super) fn log_file(&self, name: &str) -> PathBuf {
@@ -125,7 +151,7 @@ impl Plan {
     }
 
     pub(super) fn chain_spec(&self, listen: &str) -> Spec {
-        let hparams = self.dir.join("run.toml");
+        let hparams = self.dir.join(SETTINGS);
         let args = vec![
             "chain".into(),
             "--child".into(),
@@ -163,6 +189,13 @@ impl Plan {
 }
 
 const LATE: &str = "miner-late";
+/// The file of the run's settings. The chain compares it with those that it was started with, so it is written once.
+const SETTINGS: &str = "run.toml";
+
+/// Each kind once, in one order: a kind is one node, and naming it twice or later makes no other network.
+fn kinds(given: &[Kind]) -> Vec<Kind> {
+    BTreeSet::from_iter(given.iter().copied()).into_iter().collect()
+}
 
 impl Place {
     fn new(name: String, role: Role, cheat: Option<Kind>) -> Self {

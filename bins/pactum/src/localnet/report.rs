@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pactum_cli::Failure;
 use pactum_protocol::{Digest, Hotkey, Hparams};
@@ -22,7 +22,10 @@ pub(super) struct Report {
     pub(super) windows: u64,
     /// After each window, in nats per byte; null where no validator measured it.
     pub(super) heldout_loss: Vec<Option<f32>>,
+    /// Whether no two nodes held other parameters after the same window, and all that were not stopped came to the end.
     pub(super) agreed: bool,
+    /// Whether every node came to the end.
+    pub(super) done: bool,
     pub(super) nodes: Vec<Node>,
     pub(super) submissions: Vec<Submission>,
     /// Dense f32 bytes over payload bytes; null if there was no payload.
@@ -62,19 +65,35 @@ pub(super) struct Settings {
     miners: u16,
     validators: u16,
     cheaters: Vec<String>,
+    late_miner: bool,
+    /// What the data was made from; empty for Cargo's registry folder.
+    inputs: Vec<PathBuf>,
     seed: u64,
     parameters: Option<u64>,
     hparams: Hparams,
 }
 
+/// All that a report is made of.
+pub(super) struct Told<'a> {
+    pub(super) args: &'a Args,
+    pub(super) plan: &'a Plan,
+    pub(super) board: &'a Board,
+    pub(super) facts: &'a Facts,
+    /// Whether the user ended the run early.
+    pub(super) stopped: bool,
+}
+
 impl Report {
-    pub(super) fn new(args: &Args, plan: &Plan, board: &Board, facts: &Facts) -> Self {
+    pub(super) fn new(told: &Told<'_>) -> Self {
+        let Told { args, plan, board, facts, stopped } = *told;
+        let done = board.behind(args.windows - 1).is_empty();
         let losses = board.heldout();
         let parameters = board.seats.values().find_map(|seat| seat.started.as_ref()).map(|started| started.parameters);
         Self {
             windows: args.windows,
             heldout_loss: (0..args.windows).map(|window| losses.get(&window).copied()).collect(),
-            agreed: board.agreed(args.windows - 1),
+            agreed: board.same() && (done || stopped),
+            done,
             nodes: board.seats.iter().map(|(name, seat)| Node::new(name, seat, args.windows - 1)).collect(),
             submissions: submissions(board, args.windows),
             compression_ratio: parameters.and_then(|parameters| ratio(board, parameters)),
@@ -86,6 +105,8 @@ impl Report {
                 miners: plan.miners,
                 validators: plan.validators,
                 cheaters: plan.cheaters.iter().map(ToString::to_string).collect(),
+                late_miner: args.late_miner || plan.has_late(),
+                inputs: plan.inputs.clone(),
                 seed: plan.hparams.seed,
                 parameters,
                 hparams: plan.hparams.clone(),

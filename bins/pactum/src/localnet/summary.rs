@@ -30,12 +30,20 @@ pub(super) fn print(plan: &Plan, report: &Report, board: &Board) -> Result<(), F
         let earned = node.uid.and_then(|uid| report.emission.get(&uid)).copied().unwrap_or(0.0);
         output(format!("{:<13} weight {weight:.3}, {:.1} % of the emission", node.name, 100.0 * earned))?;
     }
-    output(format!("agreed        {}", if report.agreed { "yes: all nodes hold the same parameters" } else { "NO" }))?;
+    output(format!("agreed        {}", agreement(report)))?;
     match written(plan) {
         Ok(text) => output(format!("\nthe model writes:\n{}\n", indent(&text)))?,
         Err(error) => output(format!("the model cannot write: {error}"))?,
     }
     output(format!("files         {}", plan.dir.display()))
+}
+
+fn agreement(report: &Report) -> &'static str {
+    match (report.agreed, report.done) {
+        (true, true) => "yes: all nodes hold the same parameters",
+        (true, false) => "yes, as far as each node came",
+        (false, _) => "NO",
+    }
 }
 
 /// Some lines that the trained model writes.

@@ -8,6 +8,9 @@ use super::board::{Board, Role, Seat};
 use super::watch::Facts;
 
 pub(super) fn show(progress: &Progress, network: &Network) {
+    if progress.is_silent() {
+        return;
+    }
     let facts = network.watch.facts();
     progress.headline(headline(network, &facts));
     for (name, seat) in &network.board.seats {
@@ -25,8 +28,7 @@ fn headline(network: &Network, facts: &Facts) -> String {
             format!("window {number} of {windows}, {}", phase(&schedule, facts.block))
         }
     };
-    let losses = network.board.heldout();
-    let loss = match (losses.values().next(), losses.values().next_back()) {
+    let loss = match network.board.heldout_ends() {
         (Some(first), Some(last)) => format!("held-out loss {last:.3} (after the first window {first:.3})"),
         _ => "no held-out loss yet".to_owned(),
     };

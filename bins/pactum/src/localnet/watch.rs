@@ -1,6 +1,8 @@
 //! The chain as a bystander sees it: its newest block, and who earned what.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use pactum_chain::Chain;
 use pactum_cli::Failure;
@@ -11,6 +13,8 @@ use tokio::task::JoinHandle;
 
 /// How many blocks pass between two looks at the emission.
 const LOOK_EVERY: u64 = 8;
+/// How long the last look may take.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// What the chain said last.
 #[derive(Clone, Debug, Default)]
@@ -22,16 +26,17 @@ pub(super) struct Facts {
 
 /// Follows the chain until it is closed.
 pub(super) struct Watch {
+    client: Arc<Client>,
     facts: watch::Receiver<Facts>,
     task: JoinHandle<()>,
 }
 
 impl Watch {
     pub(super) fn start(url: &str) -> Result<Self, Failure> {
-        let client = Client::connect(url, None)?;
+        let client = Arc::new(Client::connect(url, None)?);
         let (sender, facts) = watch::channel(Facts::default());
-        let task = tokio::spawn(follow(client, sender));
-        Ok(Self { facts, task })
+        let task = tokio::spawn(follow(client.clone(), sender));
+        Ok(Self { client, facts, task })
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -46,23 +51,31 @@ impl Watch {
         }
     }
 
-    /// Ends following and returns what was said last.
-    pub(super) fn close(self) -> Facts {
+    /// Ends following and returns what was said last, and the emission as it is now if the chain still answers.
+    pub(super) async fn close(self) -> Facts {
         self.task.abort();
-        self.facts()
+        let mut facts = self.facts();
+        if let Ok(Some(emission)) = tokio::time::timeout(LAST_LOOK, emission(&self.client)).await {
+            facts.emission = emission;
+        }
+        facts
     }
 }
 
-async fn follow(client: Client, sender: watch::Sender<Facts>) {
+async fn emission(client: &Client) -> Option<BTreeMap<u16, u64>> {
+    let emission = client.emission().await.ok()?;
+    Some(emission.into_iter().map(|(uid, amount)| (uid.0, amount)).collect())
+}
+
+async fn follow(client: Arc<Client>, sender: watch::Sender<Facts>) {
     let mut next = BlockNumber(0);
     while let Ok(head) = client.until(next).await {
         next = BlockNumber(head.number.0.saturating_add(1));
         let mut facts = sender.borrow().clone();
         facts.block = head.number;
-        if head.number.0.is_multiple_of(LOOK_EVERY)
-            && let Ok(emission) = client.emission().await
-        {
-            facts.emission = emission.into_iter().map(|(uid, amount)| (uid.0, amount)).collect();
+        let due = facts.emission.is_empty() || head.number.0.is_multiple_of(LOOK_EVERY);
+        if due && let Some(emission) = emission(&client).await {
+            facts.emission = emission;
         }
         sender.send_replace(facts);
     }
