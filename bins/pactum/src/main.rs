@@ -78,3 +78,26 @@ impl Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn check_help(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains(&path[1..]), "{path}: {help:?}");
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help") {
+            check_help(below, &path);
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_command_ends_with_an_example() {
+        let command = Args::command();
+        command.clone().debug_assert();
+        check_help(&command, "");
+    }
+}

@@ -1,6 +1,6 @@
 //! `pactum wallet`: the keys by which a node is known.
 
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -13,12 +13,14 @@ use pactum_protocol::Sign;
 #[command(after_help = "Example: pactum wallet new --file miner/wallet.json")]
 pub(crate) enum Args {
     /// Makes a new key and writes it to a file that only you may read
+    #[command(after_help = "Example: pactum wallet new --file miner/wallet.json")]
     New {
         /// The file, which must not exist
         #[arg(long, default_value = "wallet.json")]
         file: PathBuf,
     },
     /// Shows the public part of a wallet
+    #[command(after_help = "Example: pactum wallet show --file miner/wallet.json")]
     Show {
         /// The wallet's file
         #[arg(long, default_value = "wallet.json")]
@@ -28,6 +30,7 @@ pub(crate) enum Args {
         secret: bool,
     },
     /// Makes the key of a secret phrase again; the phrase is read from standard input
+    #[command(after_help = "Example: pactum wallet import --file miner/wallet.json < phrase.txt")]
     Import {
         /// The file, which must not exist
         #[arg(long, default_value = "wallet.json")]
@@ -52,6 +55,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
         Args::Import { file } => {
             let mut phrase = String::new();
+            if std::io::stdin().is_terminal() {
+                let ask = "type the secret words, which will be seen on the screen, then Enter:";
+                // Where nobody can read it, the words may come all the same.
+                let _ = writeln!(std::io::stderr(), "{ask}");
+            }
             std::io::stdin().lock().read_line(&mut phrase)?;
             let wallet = Wallet::from_mnemonic(phrase.trim())?;
             wallet.save(file)?;
