@@ -58,7 +58,7 @@ fn config(width: usize) -> LearnerConfig {
         context: 128,
         ..ModelConfig::default()
     };
-    let rate = RateSchedule { peak: 1e-3, warmup: 20, total: 2000, floor: 0.1 };
+    let rate = RateSchedule::Cosine { peak: 1e-3, warmup: 20, total: 2000, floor: 0.1 };
     LearnerConfig {
         model,
         inner: InnerConfig { steps: 15, batch: 16, optimizer: AdamWConfig::default(), rate },

@@ -2,6 +2,7 @@
 
 mod failure;
 mod log;
+mod memory;
 mod output;
 mod program;
 mod progress;
@@ -10,7 +11,8 @@ mod stop;
 
 pub use failure::Failure;
 pub use log::Verbosity;
-pub use output::output;
+pub use memory::available_memory;
+pub use output::{output, output_part};
 pub use program::Program;
 pub use progress::Progress;
 pub use stop::Stop;

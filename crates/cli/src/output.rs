@@ -15,6 +15,24 @@ pub fn output(text: impl Display) -> Result<(), Failure> {
     write_line(&mut io::stdout().lock(), text)
 }
 
+/// Writes a part of a result to standard output, without a line end, so that it is seen at once.
+///
+/// A reader that has gone away is told by `false`, since nobody needs the rest.
+///
+/// # Errors
+/// When standard output cannot be written to for another reason.
+pub fn output_part(text: impl Display) -> Result<bool, Failure> {
+    write_part(&mut io::stdout().lock(), text)
+}
+
+fn write_part(out: &mut impl Write, text: impl Display) -> Result<bool, Failure> {
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::because("cannot write to standard output", &error)),
+    }
+}
+
 fn write_line(out: &mut impl Write, text: impl Display) -> Result<(), Failure> {
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -45,6 +63,15 @@ mod tests {
         assert_eq!(write_line(&mut Refusing(ErrorKind::BrokenPipe), "text"), Ok(()));
         let failure = write_line(&mut Refusing(ErrorKind::StorageFull), "text").unwrap_err();
         assert!(failure.to_string().starts_with("cannot write to standard output: "), "{failure}");
+    }
+
+    #[test]
+    fn a_part_tells_whether_anybody_reads() {
+        let mut out = Vec::new();
+        assert_eq!(write_part(&mut out, "two "), Ok(true));
+        assert_eq!(out, b"two ");
+        assert_eq!(write_part(&mut Refusing(ErrorKind::BrokenPipe), "text"), Ok(false));
+        assert!(write_part(&mut Refusing(ErrorKind::StorageFull), "text").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod stream;
 mod tokenizer;
 
 mod prepare;
@@ -22,4 +23,6 @@ pub use prepare::{Phase, PrepareError, PrepareOptions, Prepared, Progress, prepa
 pub use registry::{REGISTRY_BYTES, RegistryError, registry_corpus, registry_corpus_in};
 pub use shuffle::Shuffle;
 pub use source::{SkipReason, Skipped};
+pub use stream::TextStream;
+pub use text::{ReadError, read_text};
 pub use tokenizer::{EncodeError, FileTokenizer, Tokenizer, TokenizerError};

@@ -1,7 +1,7 @@
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A text file read in bounded blocks, decompressed if it is gzip.
 pub(crate) struct TextBlocks {
@@ -59,6 +59,45 @@ impl TextBlocks {
 const BLOCK_BYTES: usize = 1 << 20;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// The text of a file, decompressed if it is gzip: at most its first `bytes_max` bytes, cut at a character.
+///
+/// # Errors
+/// If the file cannot be read or decompressed, or is not text.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, ReadError> {
+    let whole = || -> Result<String, TextError> {
+        let mut blocks = TextBlocks::open(path, bytes_max)?;
+        let mut text = String::new();
+        while let Some(block) = blocks.next_block()? {
+            text.push_str(&block);
+        }
+        Ok(text)
+    };
+    whole().map_err(|error| match error {
+        TextError::Io(source) => ReadError::Io { path: path.to_owned(), source },
+        TextError::NotText => ReadError::NotText { path: path.to_owned() },
+    })
+}
+
+/// Why [`read_text`] gave no text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file could not be read or decompressed.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It holds NUL bytes or is not UTF-8.
+    #[error("{} is not text: choose a file in UTF-8, as it is or compressed by gzip", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
 /// Why a file gave no text.
 #[derive(Debug)]
 pub(crate) enum TextError {
@@ -108,6 +147,26 @@ mod tests {
                 assert!(blocks.concat() == *text);
             }
         }
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text.gz");
+        let check = |bytes: &[u8], expected: Result<&str, &str>| {
+            std::fs::write(&path, bytes).unwrap();
+            let found = read_text(&path, 8).map_err(|error| error.to_string());
+            match expected {
+                Ok(text) => assert_eq!(found.unwrap(), text),
+                Err(says) => assert!(found.as_ref().unwrap_err().contains(says), "{found:?}"),
+            }
+        };
+        check(b"plain", Ok("plain"));
+        check(&gzip("abcdefghij".as_bytes()), Ok("abcdefgh"));
+        check(b"\xff\xff", Err("text.gz is not text: choose a file in UTF-8"));
+        check(&gzip("torn ".repeat(1000).as_bytes())[..20], Err("cannot read "));
+        std::fs::remove_file(&path).unwrap();
+        assert!(read_text(&path, 8).unwrap_err().to_string().contains("text.gz: "));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Default for LearnerConfig {
 impl Default for InnerConfig {
     /// 20 steps of 12 sequences; AdamW at 3e-3 after 20 steps of warm-up, over 2000 steps down to a tenth.
     fn default() -> Self {
-        let rate = RateSchedule { peak: 3e-3, warmup: 20, total: 2000, floor: 0.1 };
+        let rate = RateSchedule::Cosine { peak: 3e-3, warmup: 20, total: 2000, floor: 0.1 };
         Self { steps: 20, batch: 12, optimizer: AdamWConfig::default(), rate }
     }
 }
@@ -107,8 +107,8 @@ impl LearnerConfig {
         if !decays.iter().all(|beta| (0.0..1.0).contains(beta)) {
             return out_of_range("the optimizer's betas must be at least 0 and below 1");
         }
-        let positive = [optimizer.eps, optimizer.clip, inner.rate.peak];
-        let finite = [optimizer.eps, inner.rate.peak].iter().all(|value| value.is_finite());
+        let positive = [optimizer.eps, optimizer.clip, inner.rate.peak()];
+        let finite = [optimizer.eps, inner.rate.peak()].iter().all(|value| value.is_finite());
         if !finite || !positive.iter().all(|&value| value > 0.0) {
             return out_of_range("the inner rate, eps and clip must be positive");
         }

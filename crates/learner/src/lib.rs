@@ -2,6 +2,7 @@
 
 mod config;
 mod learner;
+mod memory;
 
 mod inner;
 mod outer;
@@ -19,6 +20,7 @@ pub use config::{CompressionConfig, InnerConfig, LearnerConfig, LearnerError, Ou
 pub use inner::InnerReport;
 pub use judge::{JudgeError, LossPair};
 pub use learner::Learner;
+pub use memory::MemoryPlan;
 pub use outer::{ApplyError, ApplyReport};
 pub use snapshot::{AdoptError, RestoreError};
 

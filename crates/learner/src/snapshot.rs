@@ -2,7 +2,7 @@ use crate::bytes::{read_floats, stream_floats};
 use crate::learner::{Learner, Pending, layout_of};
 use crate::{LearnerConfig, LearnerError};
 use pactum_compress::payload_bytes_max;
-use pactum_model::{EngineError, MomentsError};
+use pactum_model::{EngineError, MomentsError, ParameterSpec};
 use std::io::{self, Write};
 
 /// The fixed part at the beginning of a snapshot. All numbers are little-endian.
@@ -141,16 +141,20 @@ impl Learner {
         let (vectors, payload) = content.split_at(4 * config.model.count() * header.vectors());
         let mut vectors = vectors.chunks_exact(4 * config.model.count()).map(read_floats);
         let mut next = || vectors.next().ok_or(RestoreError::Corrupt);
-        let mut learner = Self::with_parameters(config, finite(next()?)?)?;
+        let specs = config.model.parameters();
+        let mut learner = Self::with_parameters(config, finite(next()?, "the parameters", &specs)?)?;
         learner.committed.window = header.window;
         if header.full {
-            learner.committed.optimizer.restore(&next()?, &next()?, header.optimizer_steps)?;
-            learner.committed.feedback = finite(next()?)?;
+            let moments = [next()?, next()?];
+            learner.committed.optimizer.restore(&moments[0], &moments[1], header.optimizer_steps)?;
+            learner.committed.feedback = finite(next()?, "the error feedback", &specs)?;
         }
         learner.reset_window();
         if !payload.is_empty() {
-            let update = learner.check(payload).map_err(|_| RestoreError::Damaged)?;
-            learner.pending = Some(Pending { accumulated: finite(next()?)?, payload: payload.to_vec(), update });
+            let damaged = |error| RestoreError::Damaged { what: format!("the open payload: {error}") };
+            let update = learner.check(payload).map_err(damaged)?;
+            let accumulated = finite(next()?, "the error feedback of the open payload", &specs)?;
+            learner.pending = Some(Pending { accumulated, payload: payload.to_vec(), update });
         }
         Ok(learner)
     }
@@ -202,8 +206,10 @@ fn model_digest(config: &LearnerConfig, layout: &[u8; 32]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-fn finite(values: Vec<f32>) -> Result<Vec<f32>, RestoreError> {
-    if values.iter().all(|value| value.is_finite()) { Ok(values) } else { Err(RestoreError::Damaged) }
+fn finite(values: Vec<f32>, of: &str, specs: &[ParameterSpec]) -> Result<Vec<f32>, RestoreError> {
+    let Some(at) = values.iter().position(|value| !value.is_finite()) else { return Ok(values) };
+    let tensor = specs.iter().find(|spec| spec.range().contains(&at)).map_or("?", |spec| spec.name.as_str());
+    Err(RestoreError::Damaged { what: format!("tensor {tensor} of {of} holds a value that is not finite") })
 }
 
 struct Hashing<'a> {
@@ -234,8 +240,11 @@ pub enum RestoreError {
     #[error("the snapshot is corrupt: restore an older one or join the run anew")]
     Corrupt,
     /// The bytes are whole, but hold numbers that no learner has.
-    #[error("the snapshot holds impossible values: restore an older one or join the run anew")]
-    Damaged,
+    #[error("the snapshot holds impossible values ({what}): restore an older one or join the run anew")]
+    Damaged {
+        /// Which values.
+        what: String,
+    },
     /// It was written by a newer program.
     #[error("the snapshot has format {version}, which is newer than this program: update the program")]
     Newer {
@@ -251,8 +260,8 @@ pub enum RestoreError {
 }
 
 impl From<MomentsError> for RestoreError {
-    fn from(_: MomentsError) -> Self {
-        Self::Damaged
+    fn from(error: MomentsError) -> Self {
+        Self::Damaged { what: error.to_string() }
     }
 }
 

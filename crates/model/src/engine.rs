@@ -121,6 +121,11 @@ impl Engine {
         &self.config
     }
 
+    /// Sequences that it holds at once.
+    pub fn rows_max(&self) -> usize {
+        self.rows_max
+    }
+
     pub(crate) fn team(&self) -> Arc<Team> {
         Arc::clone(&self.team)
     }
@@ -142,6 +147,24 @@ impl Engine {
     pub(crate) fn extend(&mut self, parameters: &[f32], id: u32, position: usize) -> Result<Vec<f32>, StepError> {
         debug_assert!(position < self.config.context, "there is room for the token");
         self.logits(parameters, &[id], Mode::Token(position))
+    }
+
+    /// Each target's cross-entropy in nats and whether no other token was likelier, `[rows, columns - 1]` in row order.
+    ///
+    /// # Errors
+    /// If the batch or the parameter vector does not fit the model.
+    pub fn token_losses(&mut self, parameters: &[f32], batch: &Tokens<'_>) -> Result<(Vec<f32>, Vec<bool>), StepError> {
+        self.check(parameters, batch)?;
+        let (mut losses, mut likeliest) = (Vec::new(), Vec::new());
+        self.on_team(|engine| {
+            for part in batch.parts(engine.rows_max) {
+                engine.forward(parameters, &part, Mode::Losses);
+                let (pass, buffers) = engine.split(parameters, &part, Mode::Losses);
+                pass.losses(&mut buffers.work, &part, Some(&mut likeliest));
+                losses.extend_from_slice(&buffers.work.losses[..pass.tokens]);
+            }
+        });
+        Ok((losses, likeliest))
     }
 
     fn logits(&mut self, parameters: &[f32], ids: &[u32], mode: Mode) -> Result<Vec<f32>, StepError> {
@@ -236,7 +259,7 @@ impl Executor for Engine {
             for part in batch.parts(engine.rows_max) {
                 engine.forward(parameters, &part, Mode::Losses);
                 let (pass, buffers) = engine.split(parameters, &part, Mode::Losses);
-                pass.losses(&mut buffers.work, &part);
+                pass.losses(&mut buffers.work, &part, None);
                 let rows = buffers.work.losses[..pass.tokens].chunks_exact(pass.length);
                 means.extend(rows.map(|row| (total(row) / row.len() as f64) as f32));
             }

@@ -6,8 +6,8 @@ mod read;
 mod tests;
 mod write;
 
-pub use read::{LoadError, load_hf};
-pub use write::{SaveError, save_hf};
+pub use read::{Checkpoint, LoadError, inspect_hf, load_hf};
+pub use write::{SaveError, save_hf, save_hf_sharded};
 
 const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";

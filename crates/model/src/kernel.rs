@@ -49,7 +49,7 @@ fn fold(mut lanes: [f32; LANES], combine: impl Fn(f32, f32) -> f32) -> f32 {
 }
 
 #[inline(always)]
-fn maximum(values: &[f32]) -> f32 {
+pub(crate) fn maximum(values: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let wide = values.chunks_exact(LANES);
     let rest = wide.remainder().iter().fold(f32::NEG_INFINITY, |top, &x| larger(top, x));

@@ -42,7 +42,12 @@ impl Plan {
         4 * self.vector_bytes + self.kept_bytes + self.work_bytes
     }
 
-    /// The same for an engine that recomputes.
+    /// Bytes that generation and losses hold at most: parameters and the engine's buffers.
+    pub fn inference_bytes(&self) -> u64 {
+        self.vector_bytes + self.kept_bytes + self.work_bytes
+    }
+
+    /// The same as [`Plan::train_bytes`] for an engine that recomputes.
     pub fn recomputing_bytes(&self) -> u64 {
         4 * self.vector_bytes + self.recomputed_bytes + self.work_bytes
     }
@@ -86,14 +91,19 @@ impl fmt::Display for Plan {
         writeln!(out, "forward per token {:>10} FLOP", short(self.forward_flops))?;
         writeln!(out, "training per token{:>10} FLOP", short(self.train_flops()))?;
         writeln!(out, "memory of a training step, {} rows of {} tokens, f32:", self.rows, self.context)?;
-        writeln!(out, "  parameters      {:>10}B", short(self.vector_bytes))?;
-        writeln!(out, "  gradient        {:>10}B", short(self.vector_bytes))?;
-        writeln!(out, "  moments         {:>10}B", short(2 * self.vector_bytes))?;
-        writeln!(out, "  kept by blocks  {:>10}B", short(self.kept_bytes))?;
-        writeln!(out, "  working buffers {:>10}B", short(self.work_bytes))?;
-        writeln!(out, "  together        {:>10}B", short(self.train_bytes()))?;
-        write!(out, "  if recomputing  {:>10}B", short(self.recomputing_bytes()))
+        writeln!(out, "  parameters      {:>11}", bytes_text(self.vector_bytes))?;
+        writeln!(out, "  gradient        {:>11}", bytes_text(self.vector_bytes))?;
+        writeln!(out, "  moments         {:>11}", bytes_text(2 * self.vector_bytes))?;
+        writeln!(out, "  kept by blocks  {:>11}", bytes_text(self.kept_bytes))?;
+        writeln!(out, "  working buffers {:>11}", bytes_text(self.work_bytes))?;
+        writeln!(out, "  together        {:>11}", bytes_text(self.train_bytes()))?;
+        write!(out, "  if recomputing  {:>11}", bytes_text(self.recomputing_bytes()))
     }
+}
+
+/// An amount of memory for people, such as `12.3 GB`: three significant digits and a decimal prefix.
+pub fn bytes_text(bytes: u64) -> String {
+    format!("{}B", short(bytes))
 }
 
 /// Three significant digits and a decimal prefix, with a blank between.

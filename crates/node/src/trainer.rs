@@ -322,8 +322,12 @@ pub fn learner_config(hparams: &Hparams) -> LearnerConfig {
         weight_decay: inner.weight_decay,
         clip: inner.clip,
     };
-    let rate =
-        RateSchedule { peak: inner.rate, warmup: inner.warmup.into(), total: inner.total.into(), floor: inner.floor };
+    let rate = RateSchedule::Cosine {
+        peak: inner.rate,
+        warmup: inner.warmup.into(),
+        total: inner.total.into(),
+        floor: inner.floor,
+    };
     let mean = match outer.mean {
         pactum_protocol::Mean::Peers => Mean::Peers,
         pactum_protocol::Mean::Contributors => Mean::Contributors,

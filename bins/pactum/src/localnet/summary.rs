@@ -54,7 +54,8 @@ fn written(plan: &Plan) -> Result<String, Failure> {
     let tokenizer = dataset.tokenizer();
     let prompt = tokenizer.encode("\n")?;
     let mut engine = Engine::new(&config, 1, 1)?;
-    let options = GenerateOptions { tokens: TOKENS, temperature: 0.8, seed: plan.hparams.seed };
+    let options =
+        GenerateOptions { tokens: TOKENS, temperature: 0.8, seed: plan.hparams.seed, ..GenerateOptions::default() };
     let ids = generate(&mut engine, &parameters, &prompt, options)?;
     Ok(tokenizer.decode(&ids))
 }

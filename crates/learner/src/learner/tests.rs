@@ -11,7 +11,7 @@ pub(crate) fn micro() -> LearnerConfig {
     let mut config = LearnerConfig { model, ..LearnerConfig::default() };
     config.inner.steps = 8;
     config.inner.batch = 4;
-    config.inner.rate = RateSchedule { peak: 2e-2, warmup: 4, total: 400, floor: 0.1 };
+    config.inner.rate = RateSchedule::Cosine { peak: 2e-2, warmup: 4, total: 400, floor: 0.1 };
     config.compression.settings = Settings::new(512, Quantiser::TwoLevels);
     config
 }
@@ -281,7 +281,7 @@ fn impossible_settings_are_refused() {
     check(|c| c.compression.decay = 1.5, "decay");
     check(|c| c.threads = 0, "thread");
     check(|c| c.inner.optimizer.beta1 = 1.0, "betas");
-    check(|c| c.inner.rate.peak = 0.0, "inner rate");
+    check(|c| c.inner.rate = RateSchedule::Constant { peak: 0.0, warmup: 0 }, "inner rate");
     check(|c| c.model.heads = 3, "multiple");
     check(|c| c.compression.edge = 0, "edge");
     check(|c| c.compression.settings = Settings::new(0, Quantiser::SignScale), "top_k");

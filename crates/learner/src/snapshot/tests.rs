@@ -107,10 +107,16 @@ fn hostile_snapshots_are_refused() {
     refused(&at(72, &[0xff; 8]), "corrupt");
     refused(&at(72, &[0; 8]), "corrupt");
     refused(&at(10, &[0]), "corrupt");
-    refused(&at(HEADER_BYTES, &f32::NAN.to_le_bytes()), "impossible");
+    let nan = f32::NAN.to_le_bytes();
+    refused(&at(HEADER_BYTES, &nan), "impossible values (tensor model.embed_tokens.weight of the parameters holds");
+    let vector = 4 * learner.parameters().len();
+    refused(&at(HEADER_BYTES + vector - 4, &nan), "tensor lm_head.weight of the parameters holds");
+    refused(&at(HEADER_BYTES + vector, &nan), "optimizer state is damaged at value 0");
+    refused(&at(HEADER_BYTES + 4 * vector - 4, &nan), "tensor lm_head.weight of the error feedback holds");
+    refused(&at(HEADER_BYTES + 4 * vector, &nan), "of the error feedback of the open payload holds");
     refused(&forged(&good, |content| content.truncate(500)), "corrupt");
     let of_payload = good.len() - DIGEST_BYTES - payload.len();
-    refused(&forged(&good, |content| content[of_payload] ^= 0xff), "impossible");
+    refused(&forged(&good, |content| content[of_payload] ^= 0xff), "impossible values (the open payload: ");
     let moments = HEADER_BYTES + 8 * learner.parameters().len();
     refused(&at(moments, &(-1.0_f32).to_le_bytes()), "impossible");
 }

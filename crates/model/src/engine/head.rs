@@ -3,7 +3,7 @@
 use super::Pass;
 use super::buffers::Work;
 use crate::executor::Tokens;
-use crate::kernel::{loss, norm};
+use crate::kernel::{loss, maximum, norm};
 
 /// Tokens whose logits are held at once.
 pub(super) fn chunk(vocab: usize) -> usize {
@@ -20,8 +20,8 @@ impl Pass<'_> {
         norm::Forward { x: stream, weight, eps: self.config.norm_eps }.run(self.team, normed, &mut work.scales);
     }
 
-    /// Loss of each token into `work.losses`.
-    pub(super) fn losses(&self, work: &mut Work, batch: &Tokens<'_>) {
+    /// Loss of each token into `work.losses`, and into `likeliest`, where it is wanted, whether no other token was likelier.
+    pub(super) fn losses(&self, work: &mut Work, batch: &Tokens<'_>, mut likeliest: Option<&mut Vec<bool>>) {
         self.targets(work, batch);
         let (width, vocab) = (self.config.width, self.config.vocab);
         let chunk = chunk(vocab);
@@ -29,6 +29,10 @@ impl Pass<'_> {
         for ((normed, targets), losses) in rows.zip(work.losses.chunks_mut(chunk)) {
             let logits = &mut work.logits[..targets.len() * vocab];
             self.layout.head.forward(self, logits, normed, false);
+            if let Some(likeliest) = &mut likeliest {
+                let rows = logits.chunks_exact(vocab).zip(targets);
+                likeliest.extend(rows.map(|(row, &target)| row[target as usize] >= maximum(row)));
+            }
             loss::rows(self.team, logits, targets, &mut losses[..targets.len()], None);
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct File {
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
+    partial_rotary_factor: Option<f32>,
+    quantization_config: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -72,6 +74,10 @@ impl File {
         if let Some(found) = self.head_dim {
             let expected = self.hidden_size.checked_div(self.num_attention_heads).unwrap_or(0);
             expect("head_dim", &found.to_string(), &expected.to_string())?;
+        }
+        expect("partial_rotary_factor", &self.partial_rotary_factor.unwrap_or(1.0).to_string(), "1")?;
+        if self.quantization_config.is_some() {
+            return Err("quantization_config is set: only weights in f32, f16 or bf16 are supported here".into());
         }
         let rope = self.rope_parameters.as_ref();
         let rope_base = self.rope_theta.or(rope.and_then(|rope| rope.rope_theta)).unwrap_or(10_000.0);

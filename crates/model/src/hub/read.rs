@@ -37,8 +37,13 @@ pub enum LoadError {
         reason: String,
     },
     /// The configuration describes no model.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[error("{} is not usable: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What it describes.
+        source: ConfigError,
+    },
     /// A tensor of the model is in no file.
     #[error("the checkpoint has no tensor {name}")]
     Missing {
@@ -74,25 +79,53 @@ pub enum LoadError {
 /// # Errors
 /// If a file is missing, damaged, or holds another model; nothing is returned in part.
 pub fn load_hf(folder: &Path) -> Result<(ModelConfig, Vec<f32>), LoadError> {
-    let path = folder.join(CONFIG);
-    let file: config::File = parse(&path, &read_text(&path)?)?;
-    let config = file.into_config().map_err(|reason| LoadError::Malformed { path, reason })?;
-    config.validate()?;
-    let mut wanted: BTreeMap<String, ParameterSpec> =
-        config.parameters().into_iter().map(|spec| (spec.name.clone(), spec)).collect();
-    let mut found = Vec::with_capacity(wanted.len());
-    for name in files(folder)? {
-        found.extend(Shard::open(folder.join(name))?.into_tensors(&config, &mut wanted)?);
-    }
-    if let Some((name, _)) = wanted.pop_first() {
-        return Err(LoadError::Missing { name });
-    }
+    let (config, found) = open(folder)?;
     // The tensors lie side by side in files of that length, so the files cover this allocation.
     let mut parameters = vec![0.0; config.count()];
     for tensor in found {
         tensor.read(&mut parameters)?;
     }
     Ok((config, parameters))
+}
+
+/// What [`inspect_hf`] finds in a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// What `config.json` says.
+    pub config: ModelConfig,
+    /// Number of files with tensors.
+    pub files: usize,
+    /// Bytes of all tensors in them, in the form in which they are stored.
+    pub bytes: u64,
+}
+
+/// What a folder holds that [`load_hf`] would read: configuration and headers are checked, no tensor is read.
+///
+/// # Errors
+/// If a file is missing, damaged, or holds another model.
+pub fn inspect_hf(folder: &Path) -> Result<Checkpoint, LoadError> {
+    let (config, found) = open(folder)?;
+    let files: BTreeSet<&PathBuf> = found.iter().map(|tensor| &tensor.path).collect();
+    let bytes = found.iter().map(|tensor| (tensor.spec.len() * tensor.kind.size()) as u64).sum();
+    Ok(Checkpoint { config, files: files.len(), bytes })
+}
+
+/// The configuration and the place of every tensor of the model.
+fn open(folder: &Path) -> Result<(ModelConfig, Vec<Found>), LoadError> {
+    let path = folder.join(CONFIG);
+    let file: config::File = parse(&path, &read_text(&path)?)?;
+    let config = file.into_config().map_err(|reason| malformed(&path, reason))?;
+    config.validate().map_err(|source| LoadError::Config { path, source })?;
+    let mut wanted: BTreeMap<String, ParameterSpec> =
+        config.parameters().into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+    let mut found = Vec::with_capacity(wanted.len());
+    for name in files(folder)? {
+        found.extend(Shard::open(folder.join(name))?.into_tensors(&config, &mut wanted)?);
+    }
+    match wanted.pop_first() {
+        Some((name, _)) => Err(LoadError::Missing { name }),
+        None => Ok((config, found)),
+    }
 }
 
 /// Names of the tensor files in a folder.

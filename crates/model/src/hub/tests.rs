@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::write::save_sharded;
 use super::*;
 use crate::{ModelConfig, RopeScaling, initial_parameters};
 
@@ -32,9 +31,32 @@ fn models_of_all_kinds_come_back_bit_for_bit() {
 }
 
 #[test]
+fn a_folder_can_be_looked_into() {
+    let (folder, parameters) = saved(&small());
+    let expected = Checkpoint { config: small(), files: 1, bytes: 4 * parameters.len() as u64 };
+    assert_eq!(inspect_hf(folder.path()).unwrap(), expected);
+    save_hf_sharded(folder.path(), &small(), &parameters, 1000).unwrap();
+    std::fs::remove_file(folder.path().join(SINGLE)).unwrap();
+    let found = inspect_hf(folder.path()).unwrap();
+    assert!(found.files > 2 && found.bytes == expected.bytes, "{found:?}");
+}
+
+#[test]
+fn a_missing_shard_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    save_hf_sharded(folder.path(), &small(), &initial_parameters(&small(), 5), 1000).unwrap();
+    let name = "model-00002-of-";
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let shard = files.into_iter().find(|path| path.to_string_lossy().contains(name)).unwrap();
+    std::fs::remove_file(&shard).unwrap();
+    let error = load_hf(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("cannot read") && error.contains(name), "{error}");
+}
+
+#[test]
 fn shards_come_back_too() {
     let (folder, parameters) = (tempfile::tempdir().unwrap(), initial_parameters(&small(), 5));
-    save_sharded(folder.path(), &small(), &parameters, 1000).unwrap();
+    save_hf_sharded(folder.path(), &small(), &parameters, 1000).unwrap();
     assert!(!folder.path().join(SINGLE).exists());
     assert!(std::fs::read_dir(folder.path()).unwrap().count() > 4);
     assert_eq!(load_hf(folder.path()).unwrap().1, parameters);
@@ -88,9 +110,11 @@ fn damaged_tensor_files_are_refused() {
             (text.replacen(from, to, 1), data)
         }
     };
+    check(&replace("\"model.layers.1.mlp.down_proj.weight\"", "\"model.norm.bias\""), "a tensor model.norm.bias");
     check(&replace("model.norm.weight", "model.morn.weight"), "tensor model.morn.weight that this model does not have");
     check(&replace("[12,8]", "[8,12]"), "has shape [8, 12] but the configuration says [12, 8]");
     check(&replace("\"F32\"", "\"I64\""), "unknown variant `I64`");
+    check(&replace("\"F32\"", "\"I64\""), "tensor lm_head.weight");
     check(&replace("\"F32\"", "\"F16\""), "does not lie within it");
     check(&replace("[0,", "[18446744073709551615,"), "does not lie within it");
     let share = |text: String, data| {
@@ -104,6 +128,14 @@ fn damaged_tensor_files_are_refused() {
     check(&|_, data| ("[[[[".into(), data), "is not usable");
     check(&|text, data| (text, data[4..].to_vec()), "does not lie within it");
     check(&|text, data| (text, vec![0xff; data.len()]), "holds a value that is not finite");
+    // One NaN, in the last norm.
+    let single = |text: String, mut data: Vec<u8>| {
+        let file: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let at = file["model.norm.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+        data[at + 8..at + 12].copy_from_slice(&f32::NAN.to_le_bytes());
+        (text, data)
+    };
+    check(&single, "tensor model.norm.weight holds a value that is not finite");
 }
 
 #[test]
@@ -138,12 +170,22 @@ fn other_models_are_refused() {
     check("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 99999999", "model setting layers is 99999999");
     check("\"vocab_size\"", "\"vocabulary\"", "missing field `vocab_size`");
     check("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}", "rope_type is yarn");
+    check("\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"llama3\"}", "rope settings have no factor");
+    let half = "\"rope_scaling\": null, \"partial_rotary_factor\": 0.5";
+    check("\"rope_scaling\": null", half, "partial_rotary_factor is 0.5: only 1 is supported here");
+    let packed = "\"rope_scaling\": null, \"quantization_config\": {\"bits\": 4}";
+    check("\"rope_scaling\": null", packed, "quantization_config is set");
+    check(
+        "\"rms_norm_eps\": 0.00001",
+        "\"rms_norm_eps\": -1.0",
+        "config.json is not usable: model setting norm_eps is -1",
+    );
 }
 
 #[test]
 fn an_index_cannot_point_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
-    save_sharded(folder.path(), &small(), &initial_parameters(&small(), 5), 1000).unwrap();
+    save_hf_sharded(folder.path(), &small(), &initial_parameters(&small(), 5), 1000).unwrap();
     for name in ["../x.safetensors", "/x.safetensors", "a.bin"] {
         let index = serde_json::json!({"weight_map": {"lm_head.weight": name}});
         std::fs::write(folder.path().join(INDEX), index.to_string()).unwrap();

@@ -43,10 +43,14 @@ pub enum SaveError {
 /// # Errors
 /// If the length does not fit or a file cannot be written.
 pub fn save_hf(folder: &Path, config: &ModelConfig, parameters: &[f32]) -> Result<(), SaveError> {
-    save_sharded(folder, config, parameters, SHARD_BYTES)
+    save_hf_sharded(folder, config, parameters, SHARD_BYTES)
 }
 
-pub(super) fn save_sharded(
+/// As [`save_hf`], with at most `shard_bytes` of tensors in one file, or one tensor.
+///
+/// # Errors
+/// If the length does not fit or a file cannot be written.
+pub fn save_hf_sharded(
     folder: &Path,
     config: &ModelConfig,
     parameters: &[f32],
