@@ -2,11 +2,15 @@
 
 mod chain;
 mod cheat;
+mod checkpoint;
 mod config;
 mod data;
+mod generate;
 mod localnet;
+mod model;
 mod node;
 mod paths;
+mod perplexity;
 mod simulate;
 mod train;
 mod wallet;
@@ -33,6 +37,10 @@ enum Command {
     Miner(node::MinerArgs),
     Validator(node::ValidatorArgs),
     Train(train::Args),
+    Generate(generate::Args),
+    Perplexity(perplexity::Args),
+    #[command(subcommand)]
+    Model(model::Args),
     #[command(subcommand)]
     Wallet(wallet::Args),
     #[command(subcommand)]
@@ -58,6 +66,9 @@ async fn run(command: Command, verbosity: Verbosity, stop: Stop) -> Result<(), F
         Command::Miner(args) => node::mine(args, stop).await,
         Command::Validator(args) => node::validate(args, stop).await,
         Command::Train(args) => train::run(&args, verbosity, &stop),
+        Command::Generate(args) => generate::run(&args, &stop),
+        Command::Perplexity(args) => perplexity::run(&args, verbosity, &stop),
+        Command::Model(args) => model::run(&args),
         Command::Wallet(args) => wallet::run(&args),
         Command::Data(args) => data::run(&args, verbosity, &stop),
         Command::Simulate(args) => simulate::run(&args, verbosity, &stop).await,

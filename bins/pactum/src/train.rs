@@ -1,24 +1,28 @@
 //! `pactum train`: one machine alone, the baseline of every network run.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use pactum_cli::{Failure, Progress, Stop, Verbosity, output};
-use pactum_data::Dataset;
-use pactum_learner::{AloneOptions, AloneReport, Learner, LearnerConfig, train_alone};
+use clap::ValueEnum;
+use pactum_cli::{Failure, Progress, Stop, Verbosity, available_memory, output};
+use pactum_data::{Dataset, Tokenizer};
+use pactum_learner::{AloneOptions, AloneReport, Learner, LearnerConfig, RateSchedule, train_alone};
+use pactum_model::save_hf;
 use pactum_node::learner_config;
 use pactum_protocol::{Digest, Hparams};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{parse_bytes, refuse_unless_fits, threads};
 use crate::paths;
 
 /// Trains on this machine alone, with the same learner as a miner and no network.
 ///
 /// Prints the held-out loss against the tokens trained on. With --dir everything is kept, and the same command goes on
-/// where it stopped.
+/// where it stopped. With --out the model is left for `pactum generate` and for Hugging Face's transformers.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: pactum train --data my-texts/ --batch 48 --windows 24 --report alone.json")]
+#[command(after_help = "Examples: pactum train --data my-texts/ --batch 48 --windows 24 --report alone.json
+          pactum train --data my-texts/ --schedule wsd --out my-model; pactum generate --model my-model \"It was\"")]
 pub(crate) struct Args {
     /// Text, Markdown, source code or .gz, a file or a folder [default: sources and READMEs in Cargo's registry folder]
     #[arg(long, value_name = "PATH")]
@@ -38,6 +42,9 @@ pub(crate) struct Args {
     /// Threads for computing; 0 takes all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// How the learning rate runs: as the preset says (a cosine), constant, or constant with a fall in the last fifth (wsd)
+    #[arg(long, value_enum, default_value_t = Schedule::Preset)]
+    schedule: Schedule,
     /// The seed of the initial parameters and of the order of the samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -47,6 +54,31 @@ pub(crate) struct Args {
     /// Writes the loss against tokens as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Leaves the trained model in a folder, in Hugging Face's layout
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Memory to keep within, such as 16GB [default: what this machine has left]
+    #[arg(long, value_parser = parse_bytes)]
+    memory: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Schedule {
+    Preset,
+    Constant,
+    Wsd,
+}
+
+impl Schedule {
+    /// For a run of `total` steps.
+    fn applied(self, preset: RateSchedule, warmup: u64, total: u64) -> RateSchedule {
+        let peak = preset.peak();
+        match self {
+            Self::Preset => preset,
+            Self::Constant => RateSchedule::Constant { peak, warmup },
+            Self::Wsd => RateSchedule::Wsd { peak, warmup, total, decay: total / 5, floor: 0.0 },
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,6 +116,13 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
         Failure::new(format!("there is no preset {:?}; choose one of {presets}", args.preset))
     })?;
     hparams.inner.batch = args.batch.unwrap_or(hparams.inner.batch);
+    let mut config = learner_config(&hparams);
+    config.threads = threads(args.threads);
+    let total = args.windows.saturating_mul(hparams.inner.steps.into());
+    config.inner.rate = args.schedule.applied(config.inner.rate, hparams.inner.warmup.into(), total);
+    let plan = config.memory()?;
+    let available = args.memory.or_else(available_memory);
+    refuse_unless_fits("this training", plan.alone_bytes(), available, &plan)?;
     let dir = args.dir.clone().map_or_else(|| paths::fresh("train"), Ok)?;
     let folder = dir.join("data");
     let dataset = if dir.join(REPORT).exists() {
@@ -91,13 +130,14 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     } else {
         crate::data::for_run(&args.data, &folder, usize::try_from(hparams.model.context)?, &progress, stop)?
     };
-    let mut config = learner_config(&hparams);
-    config.threads = threads(args.threads);
     let mut session = Session::open(args, config, &dir, hparams, &dataset)?;
     let trained = session.train(args, &dataset, &progress, stop);
     progress.finish();
     if let Some(file) = &args.report {
         session.report.write(file)?;
+    }
+    if let Some(out) = args.out.as_ref().filter(|_| trained.is_ok()) {
+        session.export(&dataset, out)?;
     }
     output(format!("files in {}", dir.display()))?;
     trained
@@ -193,7 +233,16 @@ impl Session {
     /// The report is kept first: a point beyond the state is dropped when the training goes on, and measured again.
     fn keep(&self) -> Result<(), Failure> {
         self.report.write_durably(&self.dir.join(REPORT))?;
-        replace(&self.dir.join(STATE), &self.learner.snapshot(true))
+        replace(&self.dir.join(STATE), |file| self.learner.write_snapshot(true, file))
+    }
+
+    /// The model and its tokenizer, for those who use it.
+    fn export(&self, dataset: &Dataset, out: &Path) -> Result<(), Failure> {
+        save_hf(out, &self.learner.config().model, self.learner.parameters())?;
+        if let Tokenizer::File(tokenizer) = dataset.tokenizer() {
+            replace(&out.join("tokenizer.json"), |file| file.write_all(tokenizer.json()))?;
+        }
+        output(format!("model in {}", out.display()))
     }
 }
 
@@ -222,7 +271,8 @@ impl Report {
     }
 
     fn write_durably(&self, file: &Path) -> Result<(), Failure> {
-        replace(file, &serde_json::to_vec_pretty(self)?)
+        let json = serde_json::to_vec_pretty(self)?;
+        replace(file, |file| file.write_all(&json))
     }
 
     fn write(&self, file: &Path) -> Result<(), Failure> {
@@ -232,15 +282,13 @@ impl Report {
 }
 
 /// Writes a file so that it is whole at any time, even when the power fails.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     let draft = path.with_extension("draft");
-    File::create(&draft)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&draft, path))
-        .map_err(|error| Failure::because(format!("cannot write {}", path.display()), &error))
-}
-
-fn threads(wanted: usize) -> usize {
-    let all = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if wanted == 0 { all() } else { wanted }
+    let written = || {
+        let mut file = BufWriter::new(fs::File::create(&draft)?);
+        write(&mut file)?;
+        file.into_inner()?.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    written().map_err(|error| Failure::because(format!("cannot write {}", path.display()), &error))
 }
