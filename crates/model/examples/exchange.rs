@@ -1,22 +1,22 @@
 //! Exchange of checkpoints with Hugging Face transformers:
 //! `exchange logits DIR ID...` prints the logits after the given tokens, one per line;
-//! `exchange copy FROM TO` reads a checkpoint and writes it again.
+//! `exchange copy FROM TO BYTES` reads a checkpoint and writes it again, in shards of at most so many bytes.
 
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 
-use pactum_model::{Engine, load_hf, save_hf};
+use pactum_model::{Engine, load_hf, save_hf_sharded};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["logits", folder, ids @ ..] => logits(Path::new(folder), ids),
-        ["copy", from, to] => {
+        ["copy", from, to, bytes] => {
             let (config, parameters) = load_hf(Path::new(from))?;
-            Ok(save_hf(Path::new(to), &config, &parameters)?)
+            Ok(save_hf_sharded(Path::new(to), &config, &parameters, bytes.parse()?)?)
         }
-        _ => Err("usage: exchange logits DIR ID... | exchange copy FROM TO".into()),
+        _ => Err("usage: exchange logits DIR ID... | exchange copy FROM TO BYTES".into()),
     }
 }
 
