@@ -43,16 +43,18 @@ impl<'a> BitReader<'a> {
     }
 
     /// The next `width <= 32` bits, or `None` past the end.
+    #[inline]
     pub(crate) fn take(&mut self, width: u32) -> Option<u32> {
         let end = self.position + width as usize;
         if end > self.bytes.len() * 8 {
             return None;
         }
-        let first = self.position / 8;
-        let mut window = [0; 8];
-        let available = (self.bytes.len() - first).min(8);
-        window[..available].copy_from_slice(&self.bytes[first..first + available]);
-        let shifted = u64::from_le_bytes(window) >> (self.position % 8);
+        let rest = &self.bytes[self.position / 8..];
+        let window = match rest.first_chunk::<8>() {
+            Some(window) => u64::from_le_bytes(*window),
+            None => rest.iter().rev().fold(0, |window, &byte| window << 8 | u64::from(byte)),
+        };
+        let shifted = window >> (self.position % 8);
         self.position = end;
         Some((shifted & ((1 << width) - 1)) as u32)
     }

@@ -8,7 +8,7 @@ pub(crate) mod fixed;
 mod levels;
 mod model;
 
-pub(crate) use entropy::SectionReader;
+pub(crate) use entropy::{SectionReader, SectionWriter};
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -21,7 +21,7 @@ use crate::settings::{Coder, Quantiser, Settings, payload_bytes_max};
 use crate::update::{SectionData, SparseUpdate};
 
 /// Version of the payload format that this crate writes and reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Version, coder, quantiser, zero, `top_k` (4 bytes), the first bytes of the layout's digest.
 pub(crate) const HEADER_BYTES: usize = 32;
 const DIGEST_BYTES: usize = 24;

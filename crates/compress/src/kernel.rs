@@ -4,14 +4,12 @@
 //! candidates is written by hand. This is the one module with unsafe code.
 #![expect(unsafe_code, reason = "vector instructions are chosen at run time, and compaction has no safe form")]
 
-mod search;
 mod select;
 
-use crate::codec::{CodecError, SectionReader};
+use crate::codec::{CodecError, SectionReader, SectionWriter};
 use crate::compress::{BandWork, Scratch, compress_band};
 use crate::update::SectionData;
 
-pub(crate) use search::Search;
 pub(crate) use select::{Candidates, Compact, select};
 
 /// Vector instructions.
@@ -40,7 +38,7 @@ pub(crate) enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plain;
 
-/// Proof that this machine has AVX2 and a count of set bits.
+/// Proof that this machine has AVX2 and the bit instructions that came with it.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Avx2(());
@@ -48,7 +46,11 @@ pub(crate) struct Avx2(());
 #[cfg(target_arch = "x86_64")]
 impl Avx2 {
     pub(crate) fn detect() -> Option<Avx2> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt")).then_some(Avx2(()))
+        let bits = is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2");
+        (bits && is_x86_feature_detected!("avx2")).then_some(Avx2(()))
     }
 }
 
@@ -100,30 +102,46 @@ impl Level {
 }
 
 impl Level {
+    /// Writes one entropy-coded section.
+    pub(crate) fn write_section(self, writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
+        match self {
+            Level::Plain => writer.write(bytes),
+            // SAFETY: the value proves that the machine has the instructions.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) | Level::Avx512(_) => unsafe { write_section_avx2(writer, bytes) },
+        }
+    }
+
     /// Reads one entropy-coded section.
     pub(crate) fn read_section(self, reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
         match self {
-            Level::Plain => reader.read(Plain),
+            Level::Plain => reader.read(),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(proof) => unsafe { read_section_avx2(proof, reader) },
+            Level::Avx2(_) => unsafe { read_section_avx2(reader) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(proof) => unsafe { read_section_avx512(proof, reader) },
+            Level::Avx512(_) => unsafe { read_section_avx512(reader) },
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,popcnt")]
-fn read_section_avx2(proof: Avx2, reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
-    reader.read(proof)
+#[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
+fn write_section_avx2(writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
+    writer.write(bytes);
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
-fn read_section_avx512(proof: Avx512, reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
-    reader.read(proof)
+#[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
+fn read_section_avx2(reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
+    reader.read()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt,lzcnt,bmi1,bmi2")]
+fn read_section_avx512(reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
+    reader.read()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,8 @@
 //! Laws of compression, decoding and the outer step.
 
 use crate::{
-    CodecError, Coder, Compressor, Grid, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted, decode,
-    outer_step, payload_bytes_max,
+    CodecError, Coder, Compressor, Grid, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted, aggregate,
+    decode, outer_step, payload_bytes_max,
 };
 use proptest::prelude::*;
 
@@ -159,6 +159,15 @@ proptest! {
         let report = outer_step(&mut theta, &layout, &peers, mean, 0.7);
         prop_assert!(report.skipped.is_empty() && report.ignored.is_empty());
         prop_assert_eq!(bits(&theta), bits(&expected));
+        // The sparse aggregate holds every coordinate that somebody sent, and makes the same step.
+        let (union, report) = aggregate(&layout, &peers, mean);
+        prop_assert!(report.skipped.is_empty() && well_formed(&union));
+        let sent = updates.iter().flat_map(|update| update.entries().map(|entry| entry.0));
+        let sent = sent.collect::<std::collections::BTreeSet<_>>();
+        prop_assert_eq!(union.entries().map(|entry| entry.0).collect::<std::collections::BTreeSet<_>>(), sent);
+        let mut stepped = gradient(seed.rotate_left(9), layout.len());
+        union.add_to(&mut stepped, -0.7);
+        prop_assert_eq!(bits(&stepped), bits(&expected));
     }
 }
 
@@ -206,7 +215,8 @@ fn bytes_and_bits_do_not_depend_on_threads() {
             let mut theta = gradient(9, layout.len());
             outer_step(&mut theta, &layout, &weighted(&updates), Mean::Contributors, 1.0);
             let dot = update.dot(&theta).to_bits();
-            (bytes, bits(&feedback), bits(&theta), update.norms().to_vec(), dot)
+            let union = aggregate(&layout, &weighted(&updates), Mean::Peers).0;
+            (bytes, bits(&feedback), bits(&theta), update.norms().to_vec(), dot, union)
         })
     };
     let one = run(1);

@@ -6,7 +6,7 @@
 //! - [`Settings`], [`Quantiser`], [`Coder`]: how much is kept of a chunk and how it is written.
 //! - [`Compressor`]: error feedback in, payload bytes out.
 //! - [`decode`], [`SparseUpdate`]: payload bytes in, checked coordinates out.
-//! - [`outer_step`]: many updates in, one bit-exact step of the parameters out.
+//! - [`outer_step`]: many updates in, one bit-exact step of the parameters out; [`aggregate`]: the step alone, sparse.
 //! - Feature `cuda`: `DeviceCompressor` and `outer_step_on_device`, the same on a CUDA device.
 //!
 //! # Formulas
@@ -55,7 +55,7 @@ pub use compress::{CompressReport, Compressor};
 pub use device::{DeviceCompressor, OnDeviceError, Uploaded, outer_step_on_device};
 pub use kernel::Instructions;
 pub use layout::{Grid, Layout, LayoutError, TensorLayout};
-pub use outer::{Mean, OuterReport, Weighted, outer_step};
+pub use outer::{Mean, OuterReport, Weighted, aggregate, outer_step};
 pub use scale::LARGEST;
 pub use settings::{Coder, Quantiser, Settings, SettingsError, payload_bytes_max};
 pub use update::SparseUpdate;

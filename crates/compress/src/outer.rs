@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
 use crate::layout::{Band, Layout};
-use crate::update::SparseUpdate;
+use crate::update::{SectionData, SparseUpdate};
 
 /// By what the sum over peers is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,25 +50,66 @@ const STEP_MAX: f64 = f32::MAX as f64 / 4.0;
 /// If `theta` is not as long as the layout or an update was decoded for another layout.
 pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], mean: Mean, rate: f32) -> OuterReport {
     assert_eq!(theta.len(), layout.len(), "the parameters are not as long as the layout");
-    assert!(updates.iter().all(|peer| peer.update.layout() == layout), "an update was decoded for another layout");
-    let mut report = OuterReport { clipped: vec![0; updates.len()], ..OuterReport::default() };
-    let peers = accepted(updates, &mut report);
-    if peers.is_empty() {
-        return report;
-    }
-    let plans = (0..layout.tensors().len()).map(|tensor| plan(tensor, &peers, rate, &mut report)).collect::<Vec<_>>();
-    let total = peers.iter().fold(0.0, |sum, (_, peer)| sum + peer.weight);
+    let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, rate);
     let work = layout.bands().par_iter().zip(layout.split_mut(theta));
-    work.for_each_init(Vec::new, |sums, (band, slice)| {
-        if let Some(coefficients) = &plans[band.tensor] {
+    work.for_each_init(Default::default, |(sums, pairs): &mut (Vec<_>, Vec<_>), (band, slice)| {
+        if let Some(coefficients) = &coefficients[band.tensor] {
             let step = Step { band, peers: &peers, coefficients, rate };
             match mean {
                 Mean::Peers => step.over_peers(slice, total, sums),
-                Mean::Contributors => step.over_contributors(slice, sums),
+                Mean::Contributors => step.over_contributors(slice, pairs),
             }
         }
     });
     report
+}
+
+/// The aggregate `G` of [`outer_step`] alone, as an update that holds the union of all coordinates: for replay, and to
+/// take inner products with it. `aggregate.add_to(theta, -rate)` gives the bits that [`outer_step`] gives for a positive
+/// `rate`, as long as that leaves out no more tensors. Its memory follows the number of coordinates that were sent.
+///
+/// # Panics
+/// If an update was decoded for another layout.
+#[must_use]
+pub fn aggregate(layout: &Layout, updates: &[Weighted<'_>], mean: Mean) -> (SparseUpdate, OuterReport) {
+    let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, 1.0);
+    let sections = layout.sections().par_iter().map_init(Vec::new, |pairs, section| {
+        let mut data = SectionData::with_capacity(section.chunks.len(), 0);
+        for band in &layout.bands()[section.bands.clone()] {
+            let step = Step { band, peers: &peers, coefficients: &[], rate: 1.0 };
+            match &coefficients[band.tensor] {
+                Some(coefficients) => Step { coefficients, ..step }.collect(mean, total, pairs, &mut data),
+                None => (0..band.across).for_each(|_| data.close_chunk()),
+            }
+        }
+        data
+    });
+    (SparseUpdate::new(layout.clone(), sections.collect()), report)
+}
+
+/// Who takes part with what factor.
+struct Plan<'a> {
+    peers: Vec<(usize, Weighted<'a>)>,
+    /// For each tensor the factors of the peers; none if the tensor is to be left alone.
+    coefficients: Vec<Option<Vec<f32>>>,
+    /// Weight of all peers.
+    total: f32,
+    report: OuterReport,
+}
+
+impl<'a> Plan<'a> {
+    fn new(layout: &Layout, updates: &[Weighted<'a>], rate: f32) -> Plan<'a> {
+        assert!(updates.iter().all(|peer| peer.update.layout() == layout), "an update was decoded for another layout");
+        let mut report = OuterReport { clipped: vec![0; updates.len()], ..OuterReport::default() };
+        let peers = accepted(updates, &mut report);
+        let tensors = 0..layout.tensors().len();
+        let coefficients = match peers.is_empty() {
+            true => vec![None; tensors.len()],
+            false => tensors.map(|tensor| plan(tensor, &peers, rate, &mut report)).collect(),
+        };
+        let total = peers.iter().fold(0.0, |sum, (_, peer)| sum + peer.weight);
+        Plan { peers, coefficients, total, report }
+    }
 }
 
 /// Updates with usable weights, with their positions.
@@ -120,11 +161,29 @@ impl Step<'_> {
         }
     }
 
-    /// Adds the weights of the peers that sent each coordinate of a chunk.
-    fn weigh(&self, chunk: usize, weights: &mut [f32]) {
-        for (_, peer) in self.peers {
-            let (indices, _) = peer.update.band_chunk(self.band, chunk);
-            indices.iter().for_each(|&index| weights[usize::from(index)] += peer.weight);
+    /// The same, and the weights of the peers that sent each coordinate beside it.
+    fn sum_and_weigh(&self, chunk: usize, sums: &mut [[f32; 2]]) {
+        for ((_, peer), coefficient) in self.peers.iter().zip(self.coefficients) {
+            let (indices, values) = peer.update.band_chunk(self.band, chunk);
+            for (&index, value) in indices.iter().zip(values) {
+                let [sum, weight] = &mut sums[usize::from(index)];
+                *sum += coefficient * value;
+                *weight += peer.weight;
+            }
+        }
+    }
+
+    /// Appends the means of the band's coordinates that somebody sent.
+    fn collect(&self, mean: Mean, total: f32, pairs: &mut Vec<[f32; 2]>, data: &mut SectionData) {
+        let divide = |[sum, weight]: [f32; 2]| sum / if mean == Mean::Peers { total } else { weight };
+        for chunk in 0..self.band.across {
+            pairs.clear();
+            pairs.resize(self.band.block(chunk).len(), [0.0; 2]);
+            self.sum_and_weigh(chunk, pairs);
+            for (index, &pair) in pairs.iter().enumerate().filter(|(_, pair)| pair[1] > 0.0) {
+                data.push(index as u16, divide(pair));
+            }
+            data.close_chunk();
         }
     }
 
@@ -141,21 +200,22 @@ impl Step<'_> {
         }
     }
 
-    fn over_contributors(&self, slice: &mut [f32], sums: &mut Vec<f32>) {
+    fn over_contributors(&self, slice: &mut [f32], sums: &mut Vec<[f32; 2]>) {
         for chunk in 0..self.band.across {
             let block = self.band.block(chunk);
             sums.clear();
-            sums.resize(2 * block.len(), 0.0);
-            let (sums, weights) = sums.split_at_mut(block.len());
-            self.sum(chunk, sums);
-            self.weigh(chunk, weights);
-            // Where nobody sent anything the sum is zero; dividing by one keeps it so without a branch.
-            weights.iter_mut().for_each(|weight| *weight = if *weight > 0.0 { *weight } else { 1.0 });
-            let rows = sums.chunks_exact(block.width).zip(weights.chunks_exact(block.width));
-            for (run, (sums, weights)) in block.runs().zip(rows) {
-                let parameters = slice[run].iter_mut().zip(sums.iter().zip(weights));
-                parameters.for_each(|(parameter, (sum, weight))| *parameter -= self.rate * (sum / weight));
+            sums.resize(block.len(), [0.0; 2]);
+            self.sum_and_weigh(chunk, sums);
+            for (run, sums) in block.runs().zip(sums.chunks_exact(block.width)) {
+                let parameters = slice[run].iter_mut().zip(sums);
+                parameters.for_each(|(parameter, pair)| *parameter -= self.rate * mean_of(pair));
             }
         }
     }
+}
+
+/// A sum over its weight. Where nobody sent anything the sum is zero; dividing by one keeps it so without a branch.
+#[inline(always)]
+fn mean_of(&[sum, weight]: &[f32; 2]) -> f32 {
+    sum / if weight > 0.0 { weight } else { 1.0 }
 }

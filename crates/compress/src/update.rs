@@ -51,7 +51,8 @@ impl SectionData {
 
 /// One peer's update: for each chunk of the layout the coordinates that were sent and their values.
 ///
-/// Every index is in range and ascending, every value finite and bounded: [`crate::decode`] is the only way to make one.
+/// Every index is in range and ascending, every value finite and bounded: only [`crate::decode`] makes one, and
+/// [`crate::aggregate`] out of others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SparseUpdate {
     layout: Layout,

@@ -7,7 +7,7 @@ use crate::codec::ans::{Reader, Writer, lanes};
 use crate::codec::model::{Fault, Geometry, Model, Priors, Slot};
 use crate::codec::{CodecError, Expected, fixed};
 use crate::compress::Part;
-use crate::kernel::{Level, Search};
+use crate::kernel::Level;
 use crate::layout::{Layout, Section};
 use crate::quantise::Table;
 use crate::scale::{CODE_MAX, value_of};
@@ -19,35 +19,52 @@ const FIXED: u8 = 0xff;
 
 /// Appends a section to `bytes`.
 pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part], bytes: &mut Vec<u8>) {
-    let geometry = Geometry::new(layout, section);
-    let priors = Priors::measure(&geometry, layout, section, parts);
     let start = bytes.len();
-    bytes.push(priors.byte());
-    let mut writer = Writer::new(lanes(section.values(layout, settings.top_k)));
-    let mut model = Model::new(geometry, priors, settings.quantiser);
-    for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
-        let (mut indices, mut codes, mut values) = (&part.indices[..], &part.codes[..], &part.values[..]);
-        for (chunk, (&count, &scales)) in part.counts.iter().zip(&part.scales).enumerate() {
-            let block = band.block(chunk);
-            let kept = layout.kept(block.len(), settings.top_k);
-            let count = usize::from(count);
-            model.slot.fill(scales, &indices[..count], &codes[..count]);
-            (indices, codes) = (&indices[count..], &codes[count..]);
-            if settings.quantiser == Quantiser::Exact {
-                model.slot.fill_magnitudes(&values[..count]);
-                values = &values[count..];
-            }
-            let sound = model.chunk(&mut writer, chunk, &block, kept);
-            debug_assert!(sound.is_ok(), "what was selected can be coded");
-        }
-        model.close_band();
-    }
-    writer.finish(bytes);
+    Level::detect().write_section(SectionWriter { layout, settings, section, parts }, bytes);
     let plain = fixed::length(layout, settings, section, parts);
     if plain < bytes.len() - start - 1 {
         bytes.truncate(start);
         bytes.push(FIXED);
         fixed::encode(layout, settings, section, parts, bytes);
+    }
+}
+
+/// A section to be written with entropy coding.
+pub(crate) struct SectionWriter<'a> {
+    layout: &'a Layout,
+    settings: &'a Settings,
+    section: &'a Section,
+    parts: &'a [Part],
+}
+
+impl SectionWriter<'_> {
+    /// Compiled once for each level of vector instructions, hence inlined.
+    #[inline(always)]
+    pub(crate) fn write(self, bytes: &mut Vec<u8>) {
+        let SectionWriter { layout, settings, section, parts } = self;
+        let geometry = Geometry::new(layout, section);
+        let priors = Priors::measure(&geometry, layout, section, parts);
+        bytes.push(priors.byte());
+        let mut writer = Writer::new(lanes(section.values(layout, settings.top_k)));
+        let mut model = Model::new(geometry, priors, settings.quantiser, false);
+        for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
+            let (mut indices, mut codes, mut values) = (&part.indices[..], &part.codes[..], &part.values[..]);
+            for (chunk, (&count, &scales)) in part.counts.iter().zip(&part.scales).enumerate() {
+                let block = band.block(chunk);
+                let kept = layout.kept(block.len(), settings.top_k);
+                let count = usize::from(count);
+                model.slot.fill(scales, &indices[..count], &codes[..count]);
+                (indices, codes) = (&indices[count..], &codes[count..]);
+                // There are values only where a quantiser needs them.
+                let (mine, rest) = values.split_at(count.min(values.len()));
+                model.slot.fill_magnitudes(mine);
+                values = rest;
+                let sound = model.chunk(&mut writer, chunk, &block, kept);
+                debug_assert!(sound.is_ok(), "what was selected can be coded");
+            }
+            model.close_band();
+        }
+        writer.finish(bytes);
     }
 }
 
@@ -71,13 +88,13 @@ pub(crate) struct SectionReader<'a> {
 impl SectionReader<'_> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
-    pub(crate) fn read(self, search: impl Search) -> Result<SectionData, CodecError> {
+    pub(crate) fn read(self) -> Result<SectionData, CodecError> {
         let SectionReader { bytes, priors, expected } = self;
         let Expected { layout, section, limits, .. } = expected;
         let (tensor, settings) = (section.tensor, &limits.settings);
         let values = section.values(layout, settings.top_k);
-        let mut reader = Reader::new(search, bytes, lanes(values)).ok_or(CodecError::SectionEnd { tensor })?;
-        let mut model = Model::new(Geometry::new(layout, section), priors, settings.quantiser);
+        let mut reader = Reader::new(bytes, lanes(values)).ok_or(CodecError::SectionEnd { tensor })?;
+        let mut model = Model::new(Geometry::new(layout, section), priors, settings.quantiser, true);
         let mut data = SectionData::with_capacity(section.chunks.len(), values);
         for band in &layout.bands()[section.bands.clone()] {
             for chunk in 0..band.across {

@@ -1,22 +1,24 @@
 //! What the coder knows about the next symbol.
 //!
-//! Selected coordinates crowd in some rows and columns of a matrix, and their signs follow the product of a sign of the
-//! row and one of the column, since a gradient is a sum of few outer products. All of it is learned from what has been
-//! coded before, in whole numbers, so that every machine predicts the same. Hardly anything is learned inside a chunk:
-//! symbols of one kind follow each other in a phase, and do not wait for what the one before was.
+//! Selected coordinates crowd in some rows and columns of a matrix, and their signs follow both. All of it is learned from what has been coded before, in
+//! whole numbers, so that every machine predicts the same. Hardly anything is learned inside a chunk: symbols of one kind
+//! follow each other in a phase, and do not wait for what the one before was.
 
 mod columns;
 mod cut;
+mod learned;
 mod lines;
 mod prior;
-mod table;
+mod signs;
+mod tables;
 
 use crate::bits::width_of;
 use crate::codec::ans::Coding;
-use crate::codec::model::columns::{Columns, Entry};
+use crate::codec::model::columns::Columns;
 use crate::codec::model::cut::Cut;
+use crate::codec::model::learned::{Learned, SYMBOLS_MAX};
 use crate::codec::model::lines::{Lines, Place};
-use crate::codec::model::table::{SYMBOLS_MAX, Table};
+use crate::codec::model::signs::Signs;
 use crate::layout::Block;
 use crate::quantise::Scales;
 use crate::scale::{CODE_BITS, code_of};
@@ -24,16 +26,15 @@ use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::Geometry;
 pub(crate) use crate::codec::model::prior::Priors;
+pub(crate) use crate::codec::model::tables::Tables;
 
-/// Strengths of leanings that are told apart.
-const LEANS: usize = 6;
-/// Most that the leaning of a column counts for a line.
-const VOTE_MAX: i32 = 4;
-/// Rounds in which lines and columns of the first band agree on their signs.
-const FIRST_ROUNDS: usize = 3;
+/// Values whose levels are coded together.
+const LEVELS: usize = 4;
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.
 const FIRST_SCALE: f32 = 1.0 / 4096.0;
 const FIRST_GAP: u16 = 8;
+/// What is expected of the levels of four values, the first in the lowest bit: three of ten are the upper one.
+const QUADS: [u16; 16] = [57, 26, 26, 12, 26, 12, 12, 5, 26, 12, 12, 5, 12, 5, 5, 2];
 /// Chunks after which tables settle at the latest, as a power of two.
 const SETTLE_MAX: u32 = 5;
 
@@ -70,19 +71,42 @@ pub(crate) struct Model {
     quantiser: Quantiser,
     lines: Lines,
     columns: Columns,
-    full: Table,
-    codes: [[Table; LEANS]; LEANS],
-    high: Table,
-    gap: Table,
-    /// The values of the band.
-    entries: Vec<Entry>,
+    signs: Signs,
+    /// Everything that is asked once a chunk, and levels.
+    learned: Learned,
     places: Vec<Place>,
+    turns: Turns,
+    /// Line and column of each value of the chunk.
+    coordinates: Vec<(u32, u32)>,
     /// Scales of the chunk to the left, and of those above by block.
     left: Option<Scales>,
     above: Vec<Option<Scales>>,
     chunks: u32,
-    is_first: bool,
 }
+
+/// Numbers of the tables, lower bounds and values of one phase.
+#[derive(Debug, Default)]
+struct Turns {
+    which: Vec<u32>,
+    from: Vec<u32>,
+    values: Vec<u32>,
+}
+
+impl Turns {
+    fn resize(&mut self, count: usize) {
+        self.which.resize(count, 0);
+        self.from.resize(count, 0);
+        self.values.resize(count, 0);
+    }
+}
+
+/// Table for whether a chunk holds as many values as it may.
+const FULL: u32 = 0;
+/// Tables for the difference of a scale from its guess, and of the distance of two scales.
+const HIGH: u32 = 1;
+const GAP: u32 = 2;
+/// Table for the levels of four values, or for one of eight magnitudes.
+const LEVEL: u32 = 3;
 
 /// A reader found something that no writer writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,29 +116,23 @@ pub(crate) enum Fault {
 }
 
 impl Model {
-    pub(crate) fn new(geometry: Geometry, priors: Priors, quantiser: Quantiser) -> Model {
-        let codes = match quantiser {
-            Quantiser::SignScale | Quantiser::Exact => Table::new(&[64; 2]),
-            Quantiser::TwoLevels | Quantiser::Compatible => Table::new(&[44, 44, 20, 20]),
-            Quantiser::FourBits => Table::new(&[16; 16]),
-        };
-        let steps = Table::new(&std::array::from_fn::<_, SYMBOLS_MAX, _>(|symbol| 64 >> (symbol / 3)));
+    pub(crate) fn new(geometry: Geometry, priors: Priors, quantiser: Quantiser, reads: bool) -> Model {
+        let steps = std::array::from_fn::<_, SYMBOLS_MAX, _>(|symbol| 64 >> (symbol / 3));
+        let levels = if quantiser == Quantiser::FourBits { &[16; 8][..] } else { &QUADS };
         Model {
             slot: Slot::default(),
             geometry,
             quantiser,
-            lines: Lines::new(geometry.lines, priors.line()),
-            columns: Columns::new(geometry, priors.column()),
-            full: Table::new(&[60, 4]),
-            codes: [[codes; LEANS]; LEANS],
-            high: steps,
-            gap: steps,
-            entries: Vec::new(),
+            lines: Lines::new(geometry.lines, priors.line(), reads),
+            columns: Columns::new(geometry, priors.column(), reads),
+            signs: Signs::new(geometry.lines, geometry.base(geometry.across)),
+            learned: Learned::new([&[60, 4][..], &steps, &steps, levels], reads),
             places: Vec::new(),
+            turns: Turns::default(),
+            coordinates: Vec::new(),
             left: None,
             above: vec![None; geometry.across],
             chunks: 0,
-            is_first: true,
         }
     }
 
@@ -132,7 +150,11 @@ impl Model {
             return Err(Fault::Count);
         }
         self.slot.indices.resize(count, 0);
+        if coding.reads() {
+            self.slot.codes.clear();
+        }
         self.slot.codes.resize(count, 0);
+        self.coordinates.resize(count, (0, 0));
         if count > 0 {
             let cut = self.geometry.cut(chunk, block);
             if self.quantiser.scales() > 0 {
@@ -143,9 +165,12 @@ impl Model {
             }
             self.lines.code(coding, &cut, count)?;
             self.positions(coding, chunk, &cut)?;
-            self.codes(coding);
-            if self.quantiser == Quantiser::Exact {
-                self.magnitudes(coding, count);
+            self.signs.code(coding, &self.coordinates, &mut self.slot.codes);
+            match self.quantiser {
+                Quantiser::SignScale => {}
+                Quantiser::TwoLevels | Quantiser::Compatible => self.levels(coding),
+                Quantiser::FourBits => self.eighths(coding),
+                Quantiser::Exact => magnitudes(coding, &mut self.slot.magnitudes, count),
             }
         }
         self.settle();
@@ -155,9 +180,8 @@ impl Model {
     /// Codes the number of values: nearly always as many as may be.
     fn count(&mut self, coding: &mut impl Coding, kept: usize) -> usize {
         let count = self.slot.indices.len();
-        let other = coding.symbol(0, self.full.sums(), usize::from(count != kept));
-        coding.end_phase();
-        self.full.count(other);
+        let other = coding.symbol(&self.learned.tables, FULL, u32::from(count != kept));
+        self.learned.count(FULL, other);
         if other == 0 { kept } else { coding.number(width_of(kept + 1), count as u32) as usize }
     }
 
@@ -168,10 +192,10 @@ impl Model {
             (None, None) => (code_of(FIRST_SCALE), FIRST_GAP),
         };
         let Scales { low, high: value } = self.slot.scales;
-        let high = step(coding, &mut self.high, high, value);
+        let high = step(coding, &mut self.learned, HIGH, (high, value));
         let low = match self.quantiser {
             Quantiser::TwoLevels | Quantiser::FourBits => {
-                high.wrapping_sub(step(coding, &mut self.gap, gap, value.wrapping_sub(low)))
+                high.wrapping_sub(step(coding, &mut self.learned, GAP, (gap, value.wrapping_sub(low))))
             }
             _ => 0,
         };
@@ -181,60 +205,97 @@ impl Model {
         (self.left, self.above[chunk]) = (known, known);
     }
 
-    /// Codes where in their lines the values are.
+    /// Codes where in their lines the values are: the first of each line, the second of each that has one, and so on.
     #[inline(always)]
     fn positions(&mut self, coding: &mut impl Coding, chunk: usize, cut: &Cut) -> Result<(), Fault> {
         self.lines.list(cut.lines(), &mut self.places);
-        let first = self.entries.len();
-        let (mut from, mut is_sound) = (0, true);
-        for (value, (place, index)) in self.places.iter().zip(&mut self.slot.indices).enumerate() {
-            let (line, left) = (usize::from(place.line), usize::from(place.left));
-            let start = line * cut.length;
-            from = if place.is_first { 0 } else { from };
-            is_sound &= from < cut.length;
-            let sums = self.columns.sums(chunk, cut.base, cut.length, left);
-            let known = usize::from(*index).wrapping_sub(start);
-            let position = coding.symbol_from(value, sums, from.min(cut.length - 1), known);
-            is_sound &= start + position < cut.elements;
-            *index = (start + position) as u16;
-            self.entries.push(Entry { line: place.line, negative: false, column: (cut.base + position) as u32 });
-            from = position + 1;
+        self.turns.resize(self.places.len());
+        for (which, place) in self.turns.which.iter_mut().zip(&self.places) {
+            *which = Columns::table(chunk, place.left);
         }
-        coding.end_phase();
-        debug_assert_eq!(self.entries.len() - first, self.slot.indices.len());
+        let mut is_sound = true;
+        for round in 0.. {
+            if !coding.reads() {
+                self.look_up(cut);
+            }
+            let Turns { which, from, values } = &mut self.turns;
+            let count = self.places.len();
+            match round {
+                0 => coding.symbols(&self.columns.tables, &which[..count], &mut values[..count]),
+                _ => coding.symbols_from(&self.columns.tables, &which[..count], &from[..count], &mut values[..count]),
+            }
+            is_sound &= self.put(chunk, cut);
+            if self.places.is_empty() {
+                break;
+            }
+        }
         if is_sound { Ok(()) } else { Err(Fault::Index) }
     }
 
-    /// Codes signs and levels.
-    #[inline(always)]
-    fn codes(&mut self, coding: &mut impl Coding) {
-        let first = self.entries.len() - self.slot.codes.len();
-        let entries = self.entries[first..].iter_mut().zip(&mut self.slot.codes);
-        for (turn, (entry, code)) in entries.enumerate() {
-            let line_lean = self.lines.leans[usize::from(entry.line)];
-            let column_lean = self.columns.lean(entry.column as usize);
-            let expected = u8::from((line_lean ^ column_lean) < 0);
-            let table = &mut self.codes[lean_class(line_lean)][lean_class(column_lean)];
-            let symbol = coding.symbol(turn, table.sums(), usize::from(*code ^ expected));
-            table.count(symbol);
-            *code = symbol as u8 ^ expected;
-            entry.negative = *code & 1 == 1;
+    /// Finds the positions that a writer is to write.
+    fn look_up(&mut self, cut: &Cut) {
+        for (value, place) in self.turns.values.iter_mut().zip(&self.places) {
+            *value = u32::from(self.slot.indices[place.value as usize]) - place.line * cut.length as u32;
         }
-        coding.end_phase();
-        let (columns, leans) = (&self.columns, &mut self.lines.leans);
-        self.entries[first..].iter().for_each(|entry| vote(columns, entry, leans));
     }
 
-    /// Codes the bits of the values besides their signs: nothing is expected of them.
-    fn magnitudes(&mut self, coding: &mut impl Coding, count: usize) {
-        self.slot.magnitudes.resize(count, 0);
-        for (shift, width) in [(16, 15), (8, 8), (0, 8)] {
-            for (turn, bits) in self.slot.magnitudes.iter_mut().enumerate() {
-                let mask = (1 << width) - 1;
-                let part = coding.raw(turn, width, *bits >> shift & mask);
-                *bits = *bits & !(mask << shift) | part << shift;
+    /// Takes over the positions of a round and goes on to the next value of each line, if it has one; says whether all
+    /// positions are inside the chunk and leave room for what follows.
+    #[inline(always)]
+    fn put(&mut self, chunk: usize, cut: &Cut) -> bool {
+        let (mut largest, mut farthest, mut count) = (0, 0, 0);
+        let (last, length) = (cut.length as u32 - 1, cut.length as u32);
+        let Turns { which, from, values } = &mut self.turns;
+        for (turn, &position) in values.iter().enumerate().take(self.places.len()) {
+            let place = self.places[turn];
+            let index = place.line * length + position;
+            largest = largest.max(index);
+            let (value, column) = (place.value as usize, cut.base as u32 + position);
+            if let (Some(slot), Some(at)) = (self.slot.indices.get_mut(value), self.coordinates.get_mut(value)) {
+                (*slot, *at) = (index as u16, (place.line, column));
             }
-            coding.end_phase();
+            self.columns.count(column as usize);
+            let left = place.left - 1;
+            let goes_on = left > 0;
+            farthest = if goes_on { farthest.max(position) } else { farthest };
+            self.places[count] = Place { left, value: place.value + 1, ..place };
+            from[count] = (position + 1).min(last);
+            which[count] = Columns::table(chunk, left.max(1));
+            count += usize::from(goes_on);
+        }
+        self.places.truncate(count);
+        (largest as usize) < cut.elements && (count == 0 || farthest < last)
+    }
+
+    /// Codes the levels of four values at a time, those of a rest as they are.
+    #[inline(always)]
+    fn levels(&mut self, coding: &mut impl Coding) {
+        let codes = &mut self.slot.codes;
+        let whole = codes.len() / LEVELS;
+        self.turns.values.clear();
+        self.turns.values.extend(codes.chunks(LEVELS).map(|codes| gather(codes, 1)));
+        self.turns.which.clear();
+        self.turns.which.resize(whole, LEVEL);
+        let (many, rest) = self.turns.values.split_at_mut(whole);
+        coding.symbols(&self.learned.tables, &self.turns.which, many);
+        many.iter().for_each(|&symbol| self.learned.count(LEVEL, symbol));
+        coding.raw((codes.len() % LEVELS) as u32, rest);
+        for (codes, &bits) in codes.chunks_mut(LEVELS).zip(&self.turns.values) {
+            spread(codes, 1, bits);
+        }
+    }
+
+    /// Codes one of eight magnitudes for each value.
+    fn eighths(&mut self, coding: &mut impl Coding) {
+        let Turns { which, values, .. } = &mut self.turns;
+        values.clear();
+        values.extend(self.slot.codes.iter().map(|&code| u32::from(code >> 1)));
+        which.clear();
+        which.resize(values.len(), LEVEL);
+        coding.symbols(&self.learned.tables, which, values);
+        for (code, &symbol) in self.slot.codes.iter_mut().zip(&*values) {
+            self.learned.count(LEVEL, symbol);
+            *code = *code & 1 | (symbol as u8) << 1;
         }
     }
 
@@ -244,60 +305,64 @@ impl Model {
         let period = 1 << self.chunks.ilog2().saturating_sub(1).min(SETTLE_MAX);
         if self.chunks.is_multiple_of(period) {
             self.lines.settle();
-            self.codes.iter_mut().flatten().for_each(Table::settle);
-            [&mut self.full, &mut self.high, &mut self.gap].into_iter().for_each(Table::settle);
+            self.learned.settle();
+            self.signs.settle();
         }
         if !self.geometry.has_rows() {
             self.lines.restart();
+            self.signs.restart();
         }
     }
 
     /// Learns from the band that ends.
     pub(crate) fn close_band(&mut self) {
-        self.columns.count(&self.entries);
-        if std::mem::take(&mut self.is_first) {
-            (0..FIRST_ROUNDS).for_each(|_| self.agree());
-        } else {
-            self.columns.vote(&self.entries, &self.lines.leans);
-        }
+        self.columns.close_band();
+        self.signs.close_band();
         self.lines.restart();
         self.left = None;
-        self.entries.clear();
-    }
-
-    /// Lets the columns vote for the lines of the band, then the lines for its columns anew.
-    fn agree(&mut self) {
-        let (columns, leans) = (&self.columns, &mut self.lines.leans);
-        self.entries.iter().for_each(|entry| vote(columns, entry, leans));
-        self.columns.forget(&self.entries);
-        self.columns.vote(&self.entries, &self.lines.leans);
     }
 }
 
-/// Lets the column of a value vote for its line.
-fn vote(columns: &Columns, entry: &Entry, leans: &mut [i32]) {
-    let vote = columns.lean(entry.column as usize).clamp(-VOTE_MAX, VOTE_MAX);
-    leans[usize::from(entry.line)] += if entry.negative { -vote } else { vote };
+/// Bit `bit` of up to eight codes, the first in the lowest place.
+#[inline(always)]
+fn gather(codes: &[u8], bit: u32) -> u32 {
+    codes.iter().zip(0..).fold(0, |bits, (code, place)| bits | u32::from(code >> bit & 1) << place)
+}
+
+/// Puts such bits back.
+#[inline(always)]
+fn spread(codes: &mut [u8], bit: u32, bits: u32) {
+    for (code, place) in codes.iter_mut().zip(0..) {
+        *code = *code & !(1 << bit) | ((bits >> place & 1) << bit) as u8;
+    }
+}
+
+/// Codes the bits of the values besides their signs: nothing is expected of them.
+fn magnitudes(coding: &mut impl Coding, magnitudes: &mut Vec<u32>, count: usize) {
+    magnitudes.resize(count, 0);
+    for (shift, width) in [(20, 11), (10, 10), (0, 10)] {
+        let mask = (1 << width) - 1;
+        let mut parts = magnitudes.iter().map(|bits| bits >> shift & mask).collect::<Vec<_>>();
+        coding.raw(width, &mut parts);
+        for (bits, part) in magnitudes.iter_mut().zip(parts) {
+            *bits = *bits & !(mask << shift) | part << shift;
+        }
+    }
 }
 
 fn middle(a: u16, b: u16) -> u16 {
     (u32::from(a) + u32::from(b)).div_ceil(2) as u16
 }
 
-/// Number of bits of a leaning's size.
-fn lean_class(lean: i32) -> usize {
-    ((u32::BITS - lean.unsigned_abs().leading_zeros()) as usize).min(LEANS - 1)
-}
-
 /// Codes a number by its difference from a guess: 0, 1, -1, 2 and so on have symbols, all others a common one. What a
 /// reader returns may be any number.
-fn step(coding: &mut impl Coding, table: &mut Table, guess: u16, value: u16) -> u16 {
+fn step(coding: &mut impl Coding, learned: &mut Learned, table: u32, (guess, value): (u16, u16)) -> u16 {
+    const OTHER: u32 = SYMBOLS_MAX as u32 - 1;
     let difference = i32::from(value) - i32::from(guess);
     let folded = if difference > 0 { 2 * difference - 1 } else { -2 * difference };
-    let symbol = coding.symbol(0, table.sums(), (folded as usize).min(SYMBOLS_MAX - 1));
-    coding.end_phase();
-    table.count(symbol);
-    if symbol == SYMBOLS_MAX - 1 {
+    let symbol = coding.symbol(&learned.tables, table, (folded as u32).min(OTHER));
+    learned.count(table, symbol);
+    if symbol == OTHER {
         return coding.number(CODE_BITS, u32::from(value)) as u16;
     }
     let size = symbol.div_ceil(2) as u16;

@@ -7,9 +7,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    __m256i, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_max_epu32,
-    _mm256_movemask_ps, _mm256_set1_epi32, _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epu32_mask,
-    _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_storeu_si512,
+    _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_max_epu32,
+    _mm256_movemask_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_storeu_si256,
+    _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epu32_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi32,
+    _mm512_set1_epi32, _mm512_setr_epi32, _mm512_storeu_si512,
 };
 
 use crate::kernel::Plain;
@@ -76,39 +77,63 @@ fn rest(chunk: &[f32], start: usize, least: u32, candidates: &mut Candidates) {
     }
 }
 
-/// Eight elements are compared at once; set bits of the mask are walked.
+/// Eight elements at once.
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx2 {
     #[inline(always)]
     fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
         candidates.clear(chunk.len());
-        let vectors = chunk.chunks_exact(8);
-        for (vector, base) in vectors.zip((0_u32..).step_by(8)) {
-            // SAFETY: the vector has eight elements, and `self` proves that the machine has AVX2.
-            let mut mask = unsafe { reach_avx2(vector, least) };
-            while mask != 0 {
-                let lane = mask.trailing_zeros();
-                candidates.push(vector[lane as usize].to_bits() & MAGNITUDE, base + lane, true);
-                mask &= mask - 1;
-            }
-        }
+        // SAFETY: `self` proves that the machine has AVX2, and `clear` has made room.
+        unsafe { compact_avx2(chunk, least, candidates) };
         rest(chunk, chunk.len() & !7, least, candidates);
     }
 }
 
-/// Mask of the lanes whose magnitude reaches `least`.
-///
+/// For each mask of eight lanes the set ones in order.
+#[cfg(target_arch = "x86_64")]
+static LANES_OF: [[u32; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut mask = 0;
+    while mask < 256 {
+        let (mut lane, mut count) = (0, 0);
+        while lane < 8 {
+            if mask >> lane & 1 == 1 {
+                table[mask][count] = lane;
+                count += 1;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+};
+
 /// # Safety
-/// The slice must have eight elements.
+/// The candidates must have room for the chunk and one vector more.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn reach_avx2(vector: &[f32], least: u32) -> u32 {
-    // SAFETY: the caller promises eight elements.
-    let bits = unsafe { _mm256_loadu_si256(vector.as_ptr().cast::<__m256i>()) };
-    let keys = _mm256_and_si256(bits, _mm256_set1_epi32(MAGNITUDE as i32));
-    let largest = _mm256_max_epu32(keys, _mm256_set1_epi32(least as i32));
-    _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(largest, keys))) as u32
+#[target_feature(enable = "avx2,popcnt")]
+unsafe fn compact_avx2(chunk: &[f32], least: u32, candidates: &mut Candidates) {
+    let (magnitude, least) = (_mm256_set1_epi32(MAGNITUDE as i32), _mm256_set1_epi32(least as i32));
+    let mut places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    let step = _mm256_set1_epi32(8);
+    let mut count = candidates.count;
+    let (to_keys, to_places) = (candidates.keys.as_mut_ptr(), candidates.places.as_mut_ptr());
+    for vector in chunk.chunks_exact(8) {
+        // SAFETY: the vector has eight elements; there are at most `chunk.len()` candidates before it, and the buffers have
+        // room for sixteen more.
+        unsafe {
+            let keys = _mm256_and_si256(_mm256_loadu_si256(vector.as_ptr().cast()), magnitude);
+            let reached = _mm256_cmpeq_epi32(_mm256_max_epu32(keys, least), keys);
+            let mask = _mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32;
+            let lanes = _mm256_loadu_si256(LANES_OF[mask as usize & 255].as_ptr().cast());
+            _mm256_storeu_si256(to_keys.add(count).cast(), _mm256_permutevar8x32_epi32(keys, lanes));
+            _mm256_storeu_si256(to_places.add(count).cast(), _mm256_permutevar8x32_epi32(places, lanes));
+            count += mask.count_ones() as usize;
+        }
+        places = _mm256_add_epi32(places, step);
+    }
+    candidates.count = count;
 }
 
 /// Sixteen elements at once.

@@ -1,11 +1,12 @@
 //! Chunks as lines of columns.
 
+use crate::codec::model::columns::COLUMNS_MAX;
 use crate::layout::{Block, Layout, Section, part};
 
 /// How the chunks of a section are cut into lines.
 ///
 /// A line is a row of the chunk; or several rows, if they are shorter than half the layout's edge; or, if they are longer
-/// than twice the edge, a run of as many elements as the edge is long, whatever the rows.
+/// than twice the edge or might have more than 256 elements, a run of as many elements as the edge is long, whatever the rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Geometry {
     /// Blocks side by side.
@@ -27,8 +28,11 @@ impl Geometry {
         let bands = &layout.bands()[section.bands.clone()];
         let (edge, across, matrix_columns) = (layout.edge(), bands[0].across, bands[0].columns);
         let narrowest = matrix_columns / across;
-        let kind =
-            if narrowest > 2 * edge { Kind::Run(edge) } else { Kind::Rows((edge / 2).div_ceil(narrowest).max(1)) };
+        let kind = if narrowest > 2 * edge || narrowest >= COLUMNS_MAX {
+            Kind::Run(edge)
+        } else {
+            Kind::Rows((edge / 2).div_ceil(narrowest).max(1))
+        };
         let geometry = Geometry { across, lines: 0, kind, matrix_columns };
         let cuts = bands.iter().flat_map(|band| [0, across - 1].map(|index| geometry.cut(index, &band.block(index))));
         Geometry { lines: cuts.map(|cut| cut.lines()).max().unwrap_or(0), ..geometry }
@@ -46,6 +50,11 @@ impl Geometry {
             Kind::Rows(rows) => part(self.matrix_columns, self.across, block).start * rows,
             Kind::Run(length) => block * length,
         }
+    }
+
+    /// Most columns of a block.
+    pub(crate) fn longest(&self) -> usize {
+        (0..self.across).map(|block| self.base(block + 1) - self.base(block)).max().unwrap_or(0)
     }
 
     /// The cut of chunk `index` of a band.

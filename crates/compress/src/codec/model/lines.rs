@@ -1,28 +1,30 @@
 //! How many values each line of a chunk holds.
 
+use std::ops::Range;
+
 use crate::bits::width_of;
 use crate::codec::ans::Coding;
 use crate::codec::model::Fault;
 use crate::codec::model::cut::Cut;
-use crate::codec::model::table::Table;
+use crate::codec::model::learned::Learned;
 
 /// Numbers of values in a line that have a symbol; the last one stands for more.
 const RUNS: usize = 16;
 /// Expected numbers of values in a line that are told apart, two for each power of two from 1/64 on.
 const LEVELS: usize = 24;
 /// Lines that are coded under the same expectation of what is left.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
+/// Largest weight of a line.
+const WEIGHT_MAX: u32 = 1 << 14;
 
-/// Values of a line that are listed without asking.
-const USUAL: usize = 4;
-
-/// One value of a chunk.
+/// The next value of a line.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Place {
-    pub(crate) line: u16,
+    pub(crate) line: u32,
     /// Values of the line from this one on.
-    pub(crate) left: u16,
-    pub(crate) is_first: bool,
+    pub(crate) left: u32,
+    /// Its number in the chunk.
+    pub(crate) value: u32,
 }
 
 /// The lines of the current band.
@@ -31,27 +33,26 @@ pub(crate) struct Lines {
     prior: u32,
     /// Prior and twice the number of values so far.
     weights: Vec<u32>,
-    /// By how much the values agree with the signs of their columns.
-    pub(crate) leans: Vec<i32>,
     /// Values of the chunk in each line.
-    pub(crate) held: Vec<u16>,
-    tables: [Table; LEVELS],
+    held: Vec<u32>,
+    learned: Learned,
 }
 
 impl Lines {
-    pub(crate) fn new(lines: usize, prior: u32) -> Lines {
-        let tables = POISSON.map(|prior| Table::new(&prior));
-        Lines { prior, weights: vec![prior; lines], leans: vec![0; lines], held: vec![0; lines], tables }
+    pub(crate) fn new(lines: usize, prior: u32, reads: bool) -> Lines {
+        let learned = Learned::new(POISSON.iter().map(|prior| &prior[..]), reads);
+        // Whole groups, so that a group can be worked on without asking how long it is.
+        let lines = lines.next_multiple_of(GROUP);
+        Lines { prior, weights: vec![prior; lines], held: vec![0; lines], learned }
     }
 
     /// Forgets what was learned of the lines, since others follow.
     pub(crate) fn restart(&mut self) {
         self.weights.fill(self.prior);
-        self.leans.fill(0);
     }
 
     pub(crate) fn settle(&mut self) {
-        self.tables.iter_mut().for_each(Table::settle);
+        self.learned.settle();
     }
 
     /// Counts the values of a chunk by line.
@@ -67,84 +68,97 @@ impl Lines {
         }
     }
 
-    /// Codes [`Lines::held`] for a chunk of `count` values.
+    /// Codes how many of `count` values each line of a chunk holds.
     #[inline(always)]
     pub(crate) fn code(&mut self, coding: &mut impl Coding, cut: &Cut, count: usize) -> Result<(), Fault> {
         let last = cut.lines() - 1;
         let mut rest = self.weights[..=last].iter().sum::<u32>();
         let (mut line, mut left) = (0, count);
         while line < last && left > 0 {
-            let group = line..(line + GROUP).min(last);
+            let end = (line + GROUP).min(last);
             let expected = logarithm(64 * left as u32) - logarithm(rest);
-            for (turn, line) in group.clone().enumerate() {
-                rest -= self.weights[line];
-                self.symbol(coding, turn, line, expected);
-            }
-            coding.end_phase();
-            for line in group.clone() {
-                let held = self.finish(coding, line, cut.length_of(line))?;
-                left = left.checked_sub(held).ok_or(Fault::Index)?;
-            }
-            line = group.end;
+            self.symbols(coding, line..end, expected);
+            rest -= self.weights[line..end].iter().sum::<u32>();
+            let held = self.finish(coding, line..end, cut.length)?;
+            left = left.checked_sub(held).ok_or(Fault::Index)?;
+            line = end;
         }
         self.held[line..=last].fill(0);
-        self.held[last] += left as u16;
+        self.held[last] += left as u32;
+        self.weights[last] = (self.weights[last] + 2 * left as u32).min(WEIGHT_MAX);
         if left > cut.length_of(last) { Err(Fault::Index) } else { Ok(()) }
     }
 
-    /// Codes how many values a line holds, as far as a symbol tells.
+    /// Codes how many values the lines of a group hold, as far as symbols tell.
     #[inline(always)]
-    fn symbol(&mut self, coding: &mut impl Coding, turn: usize, line: usize, expected: i32) {
-        let table = &mut self.tables[level_of(expected + logarithm(self.weights[line]))];
-        let held = self.held[line];
-        let symbol = coding.symbol(turn, table.sums(), usize::from(held).min(RUNS - 1));
-        table.count(symbol);
-        self.held[line] = if symbol < RUNS - 1 { symbol as u16 } else { held.max(symbol as u16) };
+    fn symbols(&mut self, coding: &mut impl Coding, group: Range<usize>, expected: i32) {
+        let (mut levels, mut symbols) = ([0; GROUP], [0; GROUP]);
+        let count = group.len();
+        for (level, &weight) in levels.iter_mut().zip(&self.weights[group.start..]) {
+            *level = level_of(expected + logarithm(weight));
+        }
+        let held = &mut self.held[group];
+        for (symbol, &held) in symbols.iter_mut().zip(&*held) {
+            *symbol = held.min(RUNS as u32 - 1);
+        }
+        coding.symbols(&self.learned.tables, &levels[..count], &mut symbols[..count]);
+        for ((&level, &symbol), held) in levels.iter().zip(&symbols).zip(held) {
+            self.learned.count(level, symbol);
+            *held = if coding.reads() { symbol } else { *held };
+        }
     }
 
-    /// Lists the values of a chunk.
+    /// Codes what symbols left open, and learns. Returns the number of values in the group.
+    #[inline(always)]
+    fn finish(&mut self, coding: &mut impl Coding, group: Range<usize>, length: usize) -> Result<usize, Fault> {
+        let held = &mut self.held[group.clone()];
+        if held.iter().fold(0, |most, &held| most.max(held)) >= RUNS as u32 - 1 {
+            many(coding, held, length)?;
+        }
+        for (weight, held) in self.weights[group].iter_mut().zip(&*held) {
+            *weight = (*weight + 2 * held).min(WEIGHT_MAX);
+        }
+        Ok(held.iter().sum::<u32>() as usize)
+    }
+
+    /// Lists the lines that hold values.
     #[inline(always)]
     pub(crate) fn list(&self, lines: usize, places: &mut Vec<Place>) {
-        let held = &self.held[..lines];
-        let count = held.iter().map(|&held| usize::from(held)).sum::<usize>();
-        // Some are written whether they are there or not, since that cannot be predicted.
-        places.resize(count + USUAL, Place::default());
-        let mut value = 0;
-        for (line, &held) in held.iter().enumerate() {
-            for (nth, place) in places[value..value + USUAL].iter_mut().enumerate() {
-                *place = Place { line: line as u16, left: held.wrapping_sub(nth as u16), is_first: nth == 0 };
-            }
-            for nth in USUAL..usize::from(held) {
-                places[value + nth] = Place { line: line as u16, left: held - nth as u16, is_first: false };
-            }
-            value += usize::from(held);
+        places.resize(lines, Place::default());
+        let (mut count, mut value) = (0, 0);
+        for (line, &left) in self.held[..lines].iter().enumerate() {
+            places[count] = Place { line: line as u32, left, value };
+            count += usize::from(left > 0);
+            value += left;
         }
         places.truncate(count);
     }
+}
 
-    /// Codes what a symbol left open, and learns.
-    fn finish(&mut self, coding: &mut impl Coding, line: usize, length: usize) -> Result<usize, Fault> {
-        let mut held = usize::from(self.held[line]);
-        if held >= RUNS - 1 {
-            let more = (held - (RUNS - 1)) as u32;
-            held = RUNS - 1 + coding.number(width_of(length), more) as usize;
-            self.held[line] = held as u16;
+/// Codes large numbers of values in lines.
+#[cold]
+fn many(coding: &mut impl Coding, lines: &mut [u32], length: usize) -> Result<(), Fault> {
+    let most = RUNS as u32 - 1;
+    for held in lines.iter_mut().filter(|held| **held >= most) {
+        *held = most + coding.number(width_of(length), *held - most);
+        if *held as usize > length {
+            return Err(Fault::Index);
         }
-        self.weights[line] += 2 * held as u32;
-        if held > length { Err(Fault::Index) } else { Ok(held) }
     }
+    Ok(())
 }
 
 /// Level of an expected number of values in 1/64, given its logarithm.
-fn level_of(logarithm: i32) -> usize {
-    (logarithm >> 3).clamp(0, LEVELS as i32 - 1) as usize
+#[inline(always)]
+fn level_of(logarithm: i32) -> u32 {
+    (logarithm >> 3).clamp(0, LEVELS as i32 - 1) as u32
 }
 
-/// Sixteen times the logarithm to base 2, linear between powers of two, rounded down.
+/// Sixteen times the logarithm to base 2 of a number in `1..=2^24`, linear between powers of two, rounded down.
+#[inline(always)]
 fn logarithm(x: u32) -> i32 {
-    let power = x.ilog2();
-    let fraction = (x << (31 - power) >> 27) & 15;
-    (power << 4 | fraction) as i32
+    // A floating-point number has it in its upper bits; the conversion is exact.
+    ((x as i32 as f32).to_bits() >> 19) as i32 - (127 << 4)
 }
 
 /// Poisson probabilities of mean `2^((level + 1/2) / 2 - 6)` in 1/1024, at least one: of each number of values in a line
@@ -183,7 +197,7 @@ mod tests {
     #[test]
     fn logarithms_ascend_and_are_exact_at_powers_of_two() {
         assert!((1..100_000).all(|x| logarithm(x) <= logarithm(x + 1)));
-        assert!((0..32).all(|power| logarithm(1 << power) == 16 * power));
+        assert!((0..=24).all(|power| logarithm(1 << power) == 16 * power));
         assert_eq!(logarithm(3), 24);
     }
 }

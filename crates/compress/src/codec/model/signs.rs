@@ -1,0 +1,164 @@
+//! Which sign a value has, given the leanings of its row and its column.
+//!
+//! A gradient is a sum of few outer products, so that signs follow the product of a sign of the row and one of the column.
+//! Both are learned: a value votes for its row as its column leans, and after the band for its column as its row leans.
+
+use crate::codec::ans::{Coding, SLOTS};
+
+/// Largest strength of a leaning.
+const STRENGTH_MAX: u32 = 5;
+/// The strength of a line, three bits, above that of a column.
+const CONTEXTS: usize = 64;
+/// Most that a column can lean.
+const LEAN_MAX: i32 = 1 << 14;
+/// Most that the leaning of a column counts for a line, and that of a line for a column.
+const COLUMN_VOTE_MAX: i32 = 4;
+const LINE_VOTE_MAX: i32 = 2;
+/// Rounds in which lines and columns of the first band agree on their signs.
+const FIRST_ROUNDS: usize = 3;
+/// What a sign adds to its count, and what each begins with.
+const SEEN: u32 = 16;
+const PRIOR: u32 = 64;
+
+/// One value of the current band.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    line: u32,
+    column: u32,
+    /// 1 for a negative value.
+    sign: u32,
+}
+
+/// What is known of signs in a section.
+#[derive(Debug)]
+pub(crate) struct Signs {
+    lines: Vec<i32>,
+    columns: Vec<i32>,
+    /// What their leanings mean for the next chunk and the next band: all at once, since vectors can do that.
+    of_lines: Vec<u8>,
+    of_columns: Vec<u8>,
+    column_votes: Vec<i32>,
+    /// How often a sign was as expected and how often not, by the strengths of both leanings.
+    counts: [[u32; 2]; CONTEXTS],
+    /// The first slot of what was not expected.
+    borders: [u32; CONTEXTS],
+    entries: Vec<Entry>,
+    /// Of each value of the chunk: context and whether a negative sign is expected; border; surprise.
+    turns: Vec<(u32, u32)>,
+    borders_of: Vec<u32>,
+    values: Vec<u32>,
+    is_first: bool,
+}
+
+impl Signs {
+    pub(crate) fn new(lines: usize, columns: usize) -> Signs {
+        let mut signs = Signs {
+            lines: vec![0; lines],
+            columns: vec![0; columns],
+            of_lines: vec![0; lines],
+            of_columns: vec![0; columns],
+            column_votes: vec![0; columns],
+            counts: [[PRIOR; 2]; CONTEXTS],
+            borders: [0; CONTEXTS],
+            entries: Vec::new(),
+            turns: Vec::new(),
+            borders_of: Vec::new(),
+            values: Vec::new(),
+            is_first: true,
+        };
+        signs.settle();
+        signs
+    }
+
+    /// Codes the lowest bits of the codes of a chunk, whose values are in these lines and columns.
+    #[inline(always)]
+    pub(crate) fn code(&mut self, coding: &mut impl Coding, places: &[(u32, u32)], codes: &mut [u8]) {
+        let (first, count) = (self.entries.len(), codes.len());
+        self.of_lines.iter_mut().zip(&self.lines).for_each(|(of, &lean)| *of = leaning(lean));
+        self.turns.resize(count, (0, 0));
+        self.borders_of.resize(count, 0);
+        self.values.resize(count, 0);
+        let turns = self.turns.iter_mut().zip(&mut self.borders_of).zip(&mut self.values);
+        for (((turn, border), value), (&(line, column), code)) in turns.zip(places.iter().zip(&*codes)) {
+            let (of_line, of_column) = (self.of_lines[line as usize], self.of_columns[column as usize]);
+            let context = u32::from((of_line & 7) << 3 | of_column & 7);
+            let expected = u32::from(of_line ^ of_column) >> 7;
+            *turn = (context, expected);
+            *border = self.borders[context as usize % CONTEXTS];
+            *value = u32::from(code & 1) ^ expected;
+        }
+        coding.bits(&self.borders_of, &mut self.values);
+        let found = self.turns.iter().zip(&self.values).zip(codes).zip(places);
+        self.entries.extend(found.map(|(((&(context, expected), &surprise), code), &(line, column))| {
+            self.counts[context as usize % CONTEXTS][surprise as usize & 1] += SEEN;
+            let sign = surprise ^ expected;
+            *code = *code & !1 | sign as u8;
+            Entry { line, column, sign }
+        }));
+        for entry in &self.entries[first..] {
+            vote_for_line(entry, &self.column_votes, &mut self.lines);
+        }
+    }
+
+    /// The expected sign gets its part of all slots but two, rounded down, and one more.
+    pub(crate) fn settle(&mut self) {
+        for (counts, border) in self.counts.iter().zip(&mut self.borders) {
+            let free = u64::from(SLOTS) - 2;
+            *border = 1 + (free * u64::from(counts[0]) / u64::from(counts[0] + counts[1])) as u32;
+        }
+    }
+
+    /// Forgets the signs of the lines, since others follow.
+    pub(crate) fn restart(&mut self) {
+        self.lines.fill(0);
+    }
+
+    /// Learns from the band that ends.
+    pub(crate) fn close_band(&mut self) {
+        if std::mem::take(&mut self.is_first) {
+            for _ in 0..FIRST_ROUNDS {
+                self.entries.iter().for_each(|entry| vote_for_line(entry, &self.column_votes, &mut self.lines));
+                self.columns.fill(0);
+                self.vote_for_columns();
+            }
+        } else {
+            self.vote_for_columns();
+        }
+        self.of_columns.iter_mut().zip(&self.columns).for_each(|(of, &lean)| *of = leaning(lean));
+        self.entries.clear();
+        self.restart();
+    }
+
+    /// A line that does not lean counts as positive: one sign of a pair of vectors is free.
+    fn vote_for_columns(&mut self) {
+        for lean in &mut self.lines {
+            *lean = (*lean).clamp(-LINE_VOTE_MAX, LINE_VOTE_MAX) + i32::from(*lean == 0);
+        }
+        for entry in &self.entries {
+            self.columns[entry.column as usize] += signed(self.lines[entry.line as usize], entry.sign);
+        }
+        for (vote, lean) in self.column_votes.iter_mut().zip(&mut self.columns) {
+            *lean = (*lean).clamp(-LEAN_MAX, LEAN_MAX);
+            *vote = (*lean).clamp(-COLUMN_VOTE_MAX, COLUMN_VOTE_MAX);
+        }
+    }
+}
+
+#[inline(always)]
+fn vote_for_line(entry: &Entry, votes: &[i32], lines: &mut [i32]) {
+    lines[entry.line as usize] += signed(votes[entry.column as usize], entry.sign);
+}
+
+/// The vote, or its negative for a sign of 1, without a branch that nobody could predict.
+#[inline(always)]
+fn signed(vote: i32, sign: u32) -> i32 {
+    let mask = 0_i32.wrapping_sub(sign as i32);
+    (vote ^ mask) - mask
+}
+
+/// Number of bits of a leaning's size, 5 at most, and 128 if it is negative.
+#[inline(always)]
+fn leaning(lean: i32) -> u8 {
+    let strength = (u32::BITS - lean.unsigned_abs().leading_zeros()).min(STRENGTH_MAX);
+    strength as u8 | ((lean as u32 >> 31) as u8) << 7
+}
