@@ -19,6 +19,8 @@ const FIRST_ROUNDS: usize = 3;
 /// What a sign adds to its count, and what each begins with.
 const SEEN: u32 = 16;
 const PRIOR: u32 = 64;
+/// Counts are halved when they add up to this.
+const COUNTS_MAX: u32 = 1 << 20;
 
 /// One value of the current band.
 #[derive(Debug, Clone, Copy)]
@@ -102,9 +104,12 @@ impl Signs {
 
     /// The expected sign gets its part of all slots but two, rounded down, and one more.
     pub(crate) fn settle(&mut self) {
-        for (counts, border) in self.counts.iter().zip(&mut self.borders) {
-            let free = u64::from(SLOTS) - 2;
-            *border = 1 + (free * u64::from(counts[0]) / u64::from(counts[0] + counts[1])) as u32;
+        for (counts, border) in self.counts.iter_mut().zip(&mut self.borders) {
+            let (free, total) = (u64::from(SLOTS) - 2, counts[0] + counts[1]);
+            *border = 1 + (free * u64::from(counts[0]) / u64::from(total)) as u32;
+            if total >= COUNTS_MAX {
+                counts.iter_mut().for_each(|count| *count = count.div_ceil(2));
+            }
         }
     }
 
