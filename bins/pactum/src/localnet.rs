@@ -13,10 +13,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pactum_cli::{Failure, Progress, Stop, Verbosity};
 use pactum_node::Event;
 
+use crate::aside::aside;
 use crate::cheat::Kind;
 use crate::paths;
 use board::{Board, Logged};
@@ -68,6 +70,8 @@ pub(crate) struct Args {
 const PATIENCE: u64 = 4;
 /// How often one process is started again without ending a window in between.
 const RESTARTS_MAX: u32 = 5;
+/// How long the making of the plan may take to end once it was asked to.
+const STOPPING: Duration = Duration::from_secs(1);
 /// The file of everything that nodes told.
 const EVENTS: &str = "events.ndjson";
 
@@ -76,7 +80,7 @@ pub(crate) async fn run(args: Args, verbosity: Verbosity, stop: Stop) -> Result<
         paths::check_report(file)?;
     }
     let progress = Progress::new(verbosity.quiet);
-    let plan = Plan::make(&args, &progress, &stop)?;
+    let plan = make_plan(&args, &progress, &stop).await?;
     progress.note(format!("files in {}", plan.dir.display()));
     let mut network = Network::start(&args, plan, progress.clone(), &stop).await?;
     let ended = network.watch(&stop).await;
@@ -94,6 +98,22 @@ pub(crate) async fn run(args: Args, verbosity: Verbosity, stop: Stop) -> Result<
     summary::print(&plan, &report, &board)?;
     ended?;
     verdict(&plan, &board, args.windows, stopped)
+}
+
+/// Makes the plan on a thread of its own: the text is read until the user stops it, but a step of a large model, by which
+/// this machine is measured, may take longer than anybody waits.
+async fn make_plan(args: &Args, progress: &Progress, stop: &Stop) -> Result<Plan, Failure> {
+    let (args, progress, asked) = (args.clone(), progress.clone(), stop.clone());
+    let making = aside(move || Plan::make(&args, &progress, &asked));
+    let given_up = async {
+        stop.stopped().await;
+        tokio::time::sleep(STOPPING).await;
+    };
+    tokio::select! {
+        biased;
+        made = making => made?,
+        () = given_up => Err(Failure::new("stopped before the network was started")),
+    }
 }
 
 /// An error if the nodes differ, or if one did not come to the end of a run that nobody stopped.

@@ -1,5 +1,6 @@
 //! `pactum`: the operator's program.
 
+mod aside;
 mod chain;
 mod cheat;
 mod checkpoint;

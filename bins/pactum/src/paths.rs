@@ -28,7 +28,8 @@ fn fresh_in(base: &Path, what: &str) -> io::Result<PathBuf> {
 
 /// Finds out before hours of work whether the report can be written after them.
 pub(crate) fn check_report(file: &Path) -> Result<(), Failure> {
-    let existed = file.exists();
+    // Also a link that leads nowhere yet: it is the user's.
+    let existed = file.symlink_metadata().is_ok();
     File::options()
         .create(true)
         .append(true)

@@ -3,6 +3,8 @@
 use pactum_cli::{Failure, Progress, Stop, Verbosity, output};
 use pactum_sim::Scenario;
 
+use crate::aside::aside;
+
 /// Runs the nodes' own code over a simulated chain, network and clock, with faults and attackers drawn from a seed.
 ///
 /// The same scenario and seed give the same trace. The learner is a toy; everything else is the real thing.
@@ -28,7 +30,7 @@ pub(crate) async fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Resul
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
         progress.headline(format!("{name}, seed {seed}"));
         let scenario = scenario.clone();
-        let running = tokio::task::spawn_blocking(move || pactum_sim::run(&scenario, seed));
+        let running = aside(move || pactum_sim::run(&scenario, seed));
         let outcome = tokio::select! {
             biased;
             () = stop.stopped() => return Err(Failure::new(format!("stopped before seed {seed} was done"))),
