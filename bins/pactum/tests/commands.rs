@@ -180,6 +180,14 @@ fn training_alone_goes_on_and_measures_again_what_was_lost() {
     desk.does(&format!("{train} --windows 1"));
     assert_eq!(windows(&[0]), before[..1]);
 
+    // A full disk is found out at the end only, and what was trained stays.
+    if cfg!(target_os = "linux") {
+        let full = "train --preset micro --data some.txt --dir alone --windows 2 --report /dev/full";
+        desk.check(full, 1, "cannot write the report /dev/full: No space left");
+        desk.does(&format!("{train} --windows 2"));
+        assert_eq!(windows(&[0, 1]), before[..2]);
+    }
+
     desk.write("other.txt", "quite another text, also long enough. ".repeat(200));
     desk.check("train --preset micro --data other.txt --dir alone", 1, "other options");
     desk.check(&format!("{train} --batch 3"), 1, "other options");
