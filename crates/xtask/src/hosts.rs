@@ -3,7 +3,7 @@
 use crate::tree::Tree;
 
 /// The public places that files may point to; a name allows what ends with it too.
-const HOSTS: [&str; 17] = [
+const HOSTS: [&str; 18] = [
     "apache.org",
     "arxiv.org",
     "crates.io",
@@ -20,6 +20,7 @@ const HOSTS: [&str; 17] = [
     "rkyv.org",
     "rust-lang.github.io",
     "rustup.rs",
+    "w3.org",
     "wikipedia.org",
 ];
 /// Beginnings of paths that exist on one person's machine.

@@ -6,7 +6,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use pactum_cli::{Failure, Progress, Stop};
+use pactum_cli::{Failure, Progress, Stop, available_memory};
+use pactum_node::learner_config;
 use pactum_protocol::{BlockNumber, Digest, Hparams};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use super::board::Role;
 use super::crew::Spec;
 use super::{Args, speed};
 use crate::cheat::Kind;
+use crate::checkpoint::refuse_unless_fits;
 use crate::paths;
 
 /// Blocks before the first window, in which the nodes start and register.
@@ -102,12 +104,13 @@ impl Plan {
                 pactum_protocol::PRESETS.join(", ")
             ))
         })?;
+        let cheaters = kinds(&args.cheaters);
+        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(cheaters.len())? + 1;
+        refuse_too_large(&hparams, nodes)?;
         let context = usize::try_from(hparams.model.context)?;
         let dataset = crate::data::for_run(&args.data, &dir.join("data"), context, progress, stop)?;
         hparams.seed = args.seed;
         hparams.dataset = Digest(dataset.digest());
-        let cheaters = kinds(&args.cheaters);
-        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(cheaters.len())? + 1;
         hparams.data.slots = nodes;
         hparams.time.start = BlockNumber(BLOCKS_BEFORE);
         progress.headline("measuring this machine");
@@ -186,6 +189,13 @@ impl Plan {
         let pid = self.dir.join("pids").join(name);
         Spec { name: name.to_owned(), args, log: self.log_file(name), pid }
     }
+}
+
+/// Says no before anything is allocated, since a system without memory ends processes without a word.
+fn refuse_too_large(hparams: &Hparams, nodes: u32) -> Result<(), Failure> {
+    let one = learner_config(hparams).memory()?;
+    let what = format!("a network of {nodes} nodes");
+    refuse_unless_fits(&what, one.network_bytes().saturating_mul(nodes.into()), available_memory(), &one)
 }
 
 const LATE: &str = "miner-late";
