@@ -1,8 +1,9 @@
 //! Compression: size against error on pseudo-gradients of a model in training, and speed against a plain copy.
 //!
 //! ```console
-//! $ cargo bench -p pactum-benches --bench compress                 # both tables
-//! $ cargo bench -p pactum-benches --bench compress -- ratio 1024   # one width
+//! $ cargo bench -p pactum-benches --bench compress                 # all tables
+//! $ cargo bench -p pactum-benches --bench compress -- ratio        # size and error, at widths 256 and 1024
+//! $ cargo bench -p pactum-benches --bench compress -- ratio FILE   # the same for what `record_gradients` wrote (FILE 256: its large matrices)
 //! $ cargo bench -p pactum-benches --bench compress -- speed
 //! $ python benches/torch/compress.py                               # the same work in PyTorch
 //! ```
@@ -11,6 +12,8 @@
 mod ratio;
 mod record;
 mod speed;
+
+use record::Recorded;
 
 type Error = Box<dyn std::error::Error>;
 
@@ -23,12 +26,21 @@ fn main() -> Result<(), Error> {
     let words = arguments.iter().map(String::as_str).filter(|word| *word != "--bench").collect::<Vec<_>>();
     match words[..] {
         [] => {
-            ratio::print(256)?;
-            ratio::print(1024)?;
+            ratios()?;
             speed::print()
         }
-        ["ratio", width] => ratio::print(width.parse()?),
+        ["ratio"] => ratios(),
+        ["ratio", file] => ratio::print(&Recorded::read(file)?, 0),
+        ["ratio", file, least] => ratio::print(&Recorded::read(file)?, least.parse()?),
         ["speed"] => speed::print(),
-        _ => Err("choose `ratio WIDTH` or `speed`".into()),
+        _ => Err("choose `ratio`, `ratio FILE` or `speed`".into()),
     }
+}
+
+/// Matrices of 256 x 256 and more of a small model; of a larger one those of 1024 x 1024 and more.
+fn ratios() -> Result<(), Error> {
+    for width in [256, 1024] {
+        ratio::print(&Recorded::of_width(width)?, width)?;
+    }
+    Ok(())
 }

@@ -1,11 +1,9 @@
 //! Bits and error of each quantiser and coder.
 
-use std::collections::BTreeMap;
-
-use pactum_compress::{Coder, Compressor, Layout, Limits, Quantiser, Settings, SparseUpdate, decode};
+use pactum_compress::{Coder, Compressor, Grid, Layout, Limits, Quantiser, Settings, SparseUpdate, decode};
 
 use crate::Error;
-use crate::record::record;
+use crate::record::Recorded;
 
 const EDGE: usize = 64;
 const TOP_K: usize = 64;
@@ -19,57 +17,50 @@ struct Row {
     energy: f64,
 }
 
-/// Prints the table for a model of some width. Every tensor is a payload of its own, headers and tables included.
-pub(crate) fn print(width: usize) -> Result<(), Error> {
-    let recorded = record(width)?;
-    println!(
-        "\nPseudo-gradient of a model of width {width} (inner loss {:.2}), top {TOP_K} of {}:",
-        recorded.loss,
-        EDGE * EDGE
-    );
-    println!("matrices of both dimensions from 256 on, every one a payload of its own, all bytes counted\n");
-    let mut table: BTreeMap<(String, &str), Row> = BTreeMap::new();
-    let (mut offset, mut ideal) = (0, Row::default());
-    for shape in &recorded.shapes {
-        let length = shape.iter().product::<usize>();
-        let values = &recorded.feedback[offset..offset + length];
-        offset += length;
-        if shape.len() != 2 || shape.iter().any(|&dimension| dimension < 256) {
-            continue;
-        }
-        let layout = Layout::new(EDGE, [shape.clone()])?;
-        for quantiser in [Quantiser::SignScale, Quantiser::TwoLevels] {
-            for (name, coder) in [("fixed width", Coder::Fixed), ("entropy", Coder::Entropy)] {
-                let settings = Settings::new(TOP_K, quantiser).with_coder(coder);
-                let (bytes, update) = trip(&layout, settings, values)?;
-                let row = table.entry((format!("{quantiser:?}"), name)).or_default();
+/// Prints the table of the matrices of both dimensions from `least` on. Every one is a payload of its own, headers and
+/// tables included. Does nothing if there are none.
+pub(crate) fn print(recorded: &Recorded, least: usize) -> Result<(), Error> {
+    let matrices = recorded.matrices(least);
+    if matrices.is_empty() {
+        return Ok(());
+    }
+    println!("\n{}: {} matrices of both dimensions from {least} on,", recorded.title, matrices.len());
+    println!("top {TOP_K} of {}, every one a payload of its own, all bytes counted\n", EDGE * EDGE);
+    println!("| quantiser | coder | bits per value | places uniform | ratio to f32 | relative L2 error |");
+    println!("|---|---|---|---|---|---|");
+    for quantiser in Quantiser::ALL {
+        for coder in Coder::ALL {
+            let mut row = Row::default();
+            for (shape, values) in &matrices {
+                let (bytes, update) = trip(shape, Settings::new(TOP_K, quantiser).with_coder(coder), values)?;
                 row.add(&bytes, &update, values);
-                ideal.bits += usize::from(ideal.values == 0);
             }
+            row.print(quantiser, coder);
         }
-        let (_, update) = trip(&layout, Settings::new(TOP_K, Quantiser::SignScale), values)?;
-        ideal.values += update.selected();
-        ideal.lost += marginal_entropy(&update, shape);
     }
-    println!("| quantiser | coder | bits per value | ratio to f32 | relative L2 error |");
-    println!("|---|---|---|---|---|");
-    for ((quantiser, coder), row) in &table {
-        let bits = row.bits as f64 / row.values as f64;
-        let ratio = (EDGE * EDGE / TOP_K) as f64 * 32.0 / bits;
-        let error = (row.lost / row.energy).sqrt();
-        println!("| {quantiser} | {coder} | {bits:.2} | {ratio:.0} | {error:.3} |");
+    let (mut bits, mut count) = (0.0, 0);
+    for (shape, values) in &matrices {
+        let (_, update) = trip(shape, Settings::new(TOP_K, Quantiser::SignScale), values)?;
+        bits += marginal_entropy(&update, shape);
+        count += update.selected();
     }
     println!(
-        "\nIndices alone: uniform {:.2} bit, given the marginals of rows and columns {:.2} bit",
+        "\nPlaces alone: {:.2} bits if uniform, {:.2} given the counts of",
         uniform_entropy(),
-        ideal.lost / ideal.values as f64
+        bits / count as f64
     );
+    println!(
+        "all rows and columns for nothing. `Compatible` is cut as the reference run cuts. 'Places uniform': the same"
+    );
+    println!("payload if places were coded at their uniform entropy and all else at fixed width, without header.");
     Ok(())
 }
 
-fn trip(layout: &Layout, settings: Settings, values: &[f32]) -> Result<(Vec<u8>, SparseUpdate), Error> {
+fn trip(shape: &[usize], settings: Settings, values: &[f32]) -> Result<(Vec<u8>, SparseUpdate), Error> {
+    let grid = if settings.quantiser == Quantiser::Compatible { Grid::Divisor } else { Grid::Even };
+    let layout = Layout::with_grid(grid, EDGE, [shape.to_vec()])?;
     let bytes = Compressor::new(layout.clone(), settings)?.compress(&mut values.to_vec());
-    let update = decode(&bytes, layout, &Limits::new(settings))?;
+    let update = decode(&bytes, &layout, &Limits::new(settings))?;
     Ok((bytes, update))
 }
 
@@ -83,11 +74,26 @@ impl Row {
             self.energy += truth.powi(2);
         }
     }
+
+    fn print(&self, quantiser: Quantiser, coder: Coder) {
+        let bits = self.bits as f64 / self.values as f64;
+        let ratio = (EDGE * EDGE / TOP_K) as f64 * 32.0 / bits;
+        let error = (self.lost / self.energy).sqrt();
+        let (code, scales) = match quantiser {
+            Quantiser::SignScale => (1.0, 1.0),
+            Quantiser::TwoLevels => (2.0, 2.0),
+            Quantiser::Compatible => (2.0, 0.0),
+            Quantiser::FourBits => (4.0, 2.0),
+            _ => (32.0, 0.0),
+        };
+        let uniform = uniform_entropy() + code + 11.0 * scales / TOP_K as f64;
+        println!("| {quantiser:?} | {coder:?} | {bits:.2} | {uniform:.2} | {ratio:.0} | {error:.3} |");
+    }
 }
 
-/// `log2 C(n, k) / k`: bits for the place of a value if all places are alike.
+/// Bits for the place of one of the values of a full chunk, all sets being equally probable.
 fn uniform_entropy() -> f64 {
-    let (area, kept) = (EDGE * EDGE, TOP_K);
+    let (kept, area) = (TOP_K, EDGE * EDGE);
     (0..kept).map(|i| ((area - i) as f64 / (kept - i) as f64).log2()).sum::<f64>() / kept as f64
 }
 

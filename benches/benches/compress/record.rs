@@ -13,14 +13,58 @@ const PEERS: usize = 2;
 
 /// Error feedback with the newest difference added, as it stands before compression, and the shapes of its tensors.
 pub(crate) struct Recorded {
-    pub(crate) shapes: Vec<Vec<usize>>,
-    pub(crate) feedback: Vec<f32>,
-    pub(crate) loss: f32,
+    pub(crate) title: String,
+    shapes: Vec<Vec<usize>>,
+    feedback: Vec<f32>,
+}
+
+impl Recorded {
+    /// The matrices of both dimensions from `least` on, with their values.
+    pub(crate) fn matrices(&self, least: usize) -> Vec<(&[usize], &[f32])> {
+        let mut rest = &self.feedback[..];
+        let mut matrices = Vec::new();
+        for shape in &self.shapes {
+            let (values, after) = rest.split_at(shape.iter().product());
+            rest = after;
+            if shape.len() == 2 && shape.iter().all(|&dimension| dimension >= least) {
+                matrices.push((&shape[..], values));
+            }
+        }
+        matrices
+    }
+
+    /// Reads what the example `record_gradients` wrote: 64-bit numbers, how many tensors and for each how many dimensions
+    /// and which; then all values as `f32`.
+    pub(crate) fn read(file: &str) -> Result<Recorded, Error> {
+        let bytes = std::fs::read(file)?;
+        let mut rest = &bytes[..];
+        let mut number = || -> Result<usize, Error> {
+            let (first, after) = rest.split_first_chunk::<8>().ok_or("the file is cut short")?;
+            rest = after;
+            Ok(usize::try_from(u64::from_le_bytes(*first))?)
+        };
+        let mut shapes = Vec::new();
+        for _ in 0..number()? {
+            let dimensions = number()?;
+            shapes.push((0..dimensions).map(|_| number()).collect::<Result<Vec<_>, _>>()?);
+        }
+        let feedback = rest.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<_>>();
+        let expected = shapes.iter().map(|shape| shape.iter().product::<usize>()).sum::<usize>();
+        if feedback.len() != expected {
+            return Err(format!("{} values for tensors of {expected}", feedback.len()).into());
+        }
+        Ok(Recorded { title: file.into(), shapes, feedback })
+    }
+
+    /// Trains a byte-level model on the project's own text.
+    pub(crate) fn of_width(width: usize) -> Result<Recorded, Error> {
+        record(width)
+    }
 }
 
 /// Trains a byte-level model on the project's own text for some windows, with compression and error feedback, and
 /// returns what the first learner is about to compress.
-pub(crate) fn record(width: usize) -> Result<Recorded, Error> {
+fn record(width: usize) -> Result<Recorded, Error> {
     let text = own_text()?;
     let config = config(width);
     let shapes = config.model.parameters().into_iter().map(|parameter| parameter.shape).collect();
@@ -45,7 +89,8 @@ pub(crate) fn record(width: usize) -> Result<Recorded, Error> {
     }
     // An empty window leaves everything in the feedback.
     learners[0].skip();
-    Ok(Recorded { shapes, feedback: learners[0].feedback().to_vec(), loss })
+    let title = format!("Pseudo-gradient of a model of width {width} in window {WINDOWS} (inner loss {loss:.2})");
+    Ok(Recorded { title, shapes, feedback: learners[0].feedback().to_vec() })
 }
 
 fn config(width: usize) -> LearnerConfig {
