@@ -91,6 +91,8 @@ fn runs(bench: &Bench) -> Vec<Run> {
         own("DiLoCo", 4, 10, dense),
         sparse("SparseLoCo", 4, 10, usual),
         own("alone, 12 sequences a step", 1, bench.alone, Exchange::Alone),
+        own("averaging", 4, 10, Exchange::Dense { rate: 1.0, momentum: 0.0 }),
+        own("DiLoCo, outer rate 0.4", 4, 10, Exchange::Dense { rate: 0.4, momentum: 0.9 }),
         own("DiLoCo", 8, 10, dense),
         sparse("SparseLoCo", 8, 10, usual),
         sparse("SparseLoCo, k 128", 4, 10, Sparse { top_k: 128, ..usual }),

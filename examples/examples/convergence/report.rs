@@ -57,6 +57,7 @@ fn row(run: &Run, curve: &Curve, runs: &[(Run, Curve)]) -> String {
             };
             format!("{top_k} | {quantiser} | {decay} | {rate} | {mean} | {inner}")
         }
+        Exchange::Dense { rate, momentum: 0.0 } => format!("all | f32 | - | {rate} | peers | {inner}"),
         Exchange::Dense { rate, momentum } => format!("all | f32 | - | {rate}, momentum {momentum} | peers | {inner}"),
         Exchange::Alone | Exchange::Nothing => "- | - | - | - | - | -".to_owned(),
     };
