@@ -95,7 +95,7 @@ const SCORING: ScoringRules = ScoringRules {
     step_factor: 0.2,
     sequences: 16,
     evaluations: 16,
-    overlap_max: 0.5,
+    overlap_max: 0.8,
     max_entries: 64,
     weights_every: 1,
     checkpoint_every: 8,
