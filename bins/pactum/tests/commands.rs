@@ -87,7 +87,7 @@ fn bad_input_gets_one_sentence_and_its_exit_code() {
     desk.check("localnet --data nowhere --dir a", 1, "nowhere");
     desk.check("localnet --data empty.txt --dir b", 1, "empty");
     desk.check("localnet --data some.txt --preset huge --dir c", 1, "choose one of");
-    desk.check("localnet --data some.txt --preset 1b --miners 64 --dir c", 1, "GB of memory and");
+    desk.check("localnet --data some.txt --preset 1b --miners 64 --dir c", 1, " of memory and ");
     desk.check("localnet --data some.txt --report no/such/folder.json", 1, "cannot write the report no/such");
     desk.check("localnet --windows none", 2, "invalid value");
     desk.check("train --data some.txt --report no/such/folder.json", 1, "cannot write the report no/such");

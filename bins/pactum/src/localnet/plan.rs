@@ -105,13 +105,14 @@ impl Plan {
             ))
         })?;
         let cheaters = kinds(&args.cheaters);
-        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(cheaters.len())? + 1;
+        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(cheaters.len())?;
         refuse_too_large(&hparams, nodes)?;
         let context = usize::try_from(hparams.model.context)?;
         let dataset = crate::data::for_run(&args.data, &dir.join("data"), context, progress, stop)?;
         hparams.seed = args.seed;
         hparams.dataset = Digest(dataset.digest());
-        hparams.data.slots = nodes;
+        // One more, for a miner that comes late.
+        hparams.data.slots = nodes + 1;
         hparams.time.start = BlockNumber(BLOCKS_BEFORE);
         progress.headline("measuring this machine");
         speed::set_pace(&mut hparams, usize::from(args.miners) + cheaters.len())?;
