@@ -1,5 +1,7 @@
 //! Error feedback in, payload bytes out.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::codec::{encode_section, join};
@@ -80,7 +82,8 @@ enum Residual {
 /// Working space of one thread.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    chunk: Vec<f32>,
+    /// Chunks side by side, each in one piece.
+    panel: Vec<f32>,
     candidates: Candidates,
     selected: Vec<f32>,
 }
@@ -256,27 +259,74 @@ fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a m
     sections.collect()
 }
 
-/// Compresses a band chunk by chunk. Compiled once for each level of vector instructions, hence inlined.
+/// Compresses a band panel by panel. Compiled once for each level of vector instructions, hence inlined.
+///
+/// A panel is some chunks side by side. Memory is read along its long rows, as the machine expects it, and only once: what
+/// selection and residual need is then in the second cache.
 #[inline(always)]
 pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scratch: &mut Scratch) {
     work.part.clear();
-    for index in 0..work.band.across {
-        let block = work.band.block(index);
-        let next = (index + 1 < work.band.across).then(|| work.band.block(index + 1));
-        gather(&work, block, next, &mut scratch.chunk);
-        work.part.rejected += reject_unusable(&mut scratch.chunk);
-        compress_chunk(compact, &mut work, scratch);
-        for (run, values) in block.runs().zip(scratch.chunk.chunks_exact(block.width)) {
-            work.feedback[run].copy_from_slice(values);
+    let mut next = 0;
+    while next < work.band.across {
+        let panel = next..(next + chunks_of_panel(work.band)).min(work.band.across);
+        next = panel.end;
+        accumulate(&mut work, panel.clone(), &mut scratch.panel);
+        let mut start = 0;
+        for block in panel.map(|index| work.band.block(index)) {
+            compress_chunk(compact, &mut work, (block, start), scratch);
+            start += block.len();
         }
     }
 }
 
-/// Selects and quantises `scratch.chunk` and subtracts what was selected.
+/// Elements of a panel, but for one that is a single larger chunk.
+const PANEL: usize = 1 << 16;
+
+fn chunks_of_panel(band: &Band) -> usize {
+    let widest = band.columns.div_ceil(band.across);
+    (PANEL / (band.rows * widest)).max(1)
+}
+
+/// Applies `delta` to the feedback of some chunks, and copies them chunk by chunk into `panel`.
 #[inline(always)]
-fn compress_chunk(compact: impl Compact, work: &mut BandWork<'_>, scratch: &mut Scratch) {
-    let Scratch { chunk, candidates, selected } = scratch;
-    let (part, quantiser) = (&mut *work.part, work.settings.quantiser);
+fn accumulate(work: &mut BandWork<'_>, chunks: Range<usize>, panel: &mut Vec<f32>) {
+    let (band, first) = (work.band, work.band.block(chunks.start));
+    let last = band.block(chunks.end - 1);
+    panel.resize(band.rows * (last.start + last.width - first.start), 0.0);
+    for row in 0..band.rows {
+        let mut start = 0;
+        for block in chunks.clone().map(|index| band.block(index)) {
+            let (run, ahead) = (block.run(row), block.run((row + 1).min(band.rows - 1)));
+            prefetch(&work.feedback[ahead.clone()]);
+            let (feedback, copy) = (&mut work.feedback[run.clone()], &mut panel[start..][block.run_of_chunk(row)]);
+            start += block.len();
+            let Some(Delta { before, after, decay }) = work.delta else {
+                copy.copy_from_slice(feedback);
+                continue;
+            };
+            prefetch(&before[ahead.clone()]);
+            prefetch(&after[ahead]);
+            let steps = before[run.clone()].iter().zip(&after[run]).map(|(b, a)| b - a);
+            for ((e, copy), step) in feedback.iter_mut().zip(copy).zip(steps) {
+                *e = decay * *e + step;
+                *copy = *e;
+            }
+        }
+    }
+}
+
+/// Selects and quantises the chunk that lies at `start` in the panel, and subtracts what was selected from the feedback.
+#[inline(always)]
+fn compress_chunk(
+    compact: impl Compact,
+    work: &mut BandWork<'_>,
+    (block, start): (Block, usize),
+    scratch: &mut Scratch,
+) {
+    let Scratch { panel, candidates, selected } = scratch;
+    let (chunk, quantiser) = (&mut panel[start..start + block.len()], work.settings.quantiser);
+    work.part.rejected += reject_unusable(chunk, work.feedback, block);
+    let part = &mut *work.part;
     let first = part.indices.len();
     let kept = work.layout.kept(chunk.len(), work.settings.top_k);
     // Zeros say nothing, but a quantiser that always sends the same number of values may need them.
@@ -289,70 +339,34 @@ fn compress_chunk(compact: impl Compact, work: &mut BandWork<'_>, scratch: &mut 
     if scales.high == 0 && quantiser.scales() > 0 {
         part.indices.truncate(first);
     }
-    match (quantiser, work.residual) {
-        (Quantiser::Compatible, _) => part.values.extend_from_slice(selected),
-        (Quantiser::Exact, Residual::Keep) => part.values.extend_from_slice(selected),
-        (Quantiser::Exact, Residual::Subtract) => {
-            part.values.extend_from_slice(selected);
-            part.indices[first..].iter().for_each(|&index| chunk[usize::from(index)] = 0.0);
-        }
-        (_, Residual::Keep) => {}
-        (_, Residual::Subtract) => {
-            let table = Table::of_scales(quantiser, scales);
-            for (&index, &code) in part.indices[first..].iter().zip(&part.codes[code..]) {
-                chunk[usize::from(index)] -= table.value(code);
-            }
+    if matches!(quantiser, Quantiser::Compatible | Quantiser::Exact) {
+        part.values.extend_from_slice(selected);
+    }
+    if work.residual == Residual::Subtract && quantiser != Quantiser::Compatible {
+        let table = Table::of_scales(quantiser, scales);
+        let places = block.places();
+        for (&index, &code) in part.indices[first..].iter().zip(&part.codes[code..]) {
+            let slot = &mut work.feedback[places.of(index)];
+            *slot = if quantiser == Quantiser::Exact { 0.0 } else { *slot - table.value(code) };
         }
     }
     part.scales.push(scales);
     part.counts.push((part.indices.len() - first) as u16);
 }
 
-/// Copies a chunk out of its band, with `delta` applied, while the next one is fetched: its rows are too far apart for
-/// the machine to see by itself where it will go on.
+/// Sets values that cannot be compressed to zero, in the chunk and in the feedback, and says how many there were.
 #[inline(always)]
-fn gather(work: &BandWork<'_>, block: Block, next: Option<Block>, chunk: &mut Vec<f32>) {
-    chunk.resize(block.len(), 0.0);
-    let mut ahead = next.into_iter().flat_map(Block::runs);
-    for (run, values) in block.runs().zip(chunk.chunks_exact_mut(block.width)) {
-        let ahead = ahead.next().unwrap_or(run.start..run.start);
-        prefetch_run(&work.feedback[ahead.clone()]);
-        let feedback = &work.feedback[run.clone()];
-        let Some(Delta { before, after, decay }) = work.delta else {
-            values.copy_from_slice(feedback);
-            continue;
-        };
-        prefetch_run(&before[ahead.clone()]);
-        prefetch_run(&after[ahead]);
-        let steps = before[run.clone()].iter().zip(&after[run]).map(|(b, a)| b - a);
-        for ((value, e), step) in values.iter_mut().zip(feedback).zip(steps) {
-            *value = decay * e + step;
-        }
-    }
-}
-
-#[inline(always)]
-fn prefetch_run(values: &[f32]) {
-    values.chunks(LINE).for_each(prefetch);
-}
-
-/// Elements of a cache line.
-const LINE: usize = 16;
-
-/// Sets values that cannot be compressed to zero and says how many there were.
-#[inline(always)]
-fn reject_unusable(chunk: &mut [f32]) -> usize {
+fn reject_unusable(chunk: &mut [f32], feedback: &mut [f32], block: Block) -> usize {
     let unusable = |value: f32| (value.to_bits() & 0x7fff_ffff) > LARGEST.to_bits();
     let found = chunk.iter().fold(false, |found, &value| found | unusable(value));
     if !found {
         return 0;
     }
     let mut rejected = 0;
-    for value in chunk {
-        if unusable(*value) {
-            *value = 0.0;
-            rejected += 1;
-        }
+    for (index, value) in chunk.iter_mut().enumerate().filter(|(_, value)| unusable(**value)) {
+        *value = 0.0;
+        feedback[block.position(index)] = 0.0;
+        rejected += 1;
     }
     rejected
 }
@@ -365,8 +379,11 @@ mod tests {
     #[test]
     fn unusable_values_become_zero() {
         let mut chunk = [1.0, f32::NAN, f32::INFINITY, -f32::INFINITY, LARGEST, LARGEST * 1.01];
-        assert_eq!(reject_unusable(&mut chunk), 4);
+        let mut feedback = [9.0; 8];
+        let block = Block { start: 1, rows: 2, width: 3, stride: 4 };
+        assert_eq!(reject_unusable(&mut chunk, &mut feedback, block), 4);
         assert_eq!(chunk, [1.0, 0.0, 0.0, 0.0, LARGEST, 0.0]);
+        assert_eq!(feedback, [9.0, 9.0, 0.0, 0.0, 9.0, 0.0, 9.0, 0.0]);
     }
 
     #[test]

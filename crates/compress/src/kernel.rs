@@ -156,15 +156,19 @@ fn compress_band_avx512(proof: Avx512, work: BandWork<'_>, scratch: &mut Scratch
     compress_band(proof, work, scratch);
 }
 
-/// Asks for the cache line of the first element, if the machine can.
+/// Asks for the cache lines of some elements, if the machine can.
 #[inline(always)]
 pub(crate) fn prefetch(values: &[f32]) {
     #[cfg(target_arch = "x86_64")]
-    {
+    for line in values.chunks(LINE) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch of any address has no effect that a program can observe.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = values;
 }
+
+/// Elements of a cache line.
+#[cfg(target_arch = "x86_64")]
+const LINE: usize = 16;

@@ -7,7 +7,8 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps, _mm256_cmpeq_epi32, _mm256_loadu_si256, _mm256_max_epu32,
+    _mm_packus_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epu32,
     _mm256_movemask_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_storeu_si256,
     _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epu32_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi32,
     _mm512_set1_epi32, _mm512_setr_epi32, _mm512_storeu_si512,
@@ -57,6 +58,9 @@ impl Candidates {
 pub(crate) trait Compact: Copy {
     /// Appends key and position of each value with magnitude bits of at least `least`, in order.
     fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates);
+
+    /// Appends the positions of the candidates whose key is at least `least`.
+    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>);
 }
 
 /// Element by element, without branches.
@@ -65,6 +69,11 @@ impl Compact for Plain {
     fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
         candidates.clear(chunk.len());
         rest(chunk, 0, least, candidates);
+    }
+
+    #[inline(always)]
+    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
+        emit(candidates, Threshold { least, ties: usize::MAX }, indices);
     }
 }
 
@@ -86,6 +95,12 @@ impl Compact for Avx2 {
         // SAFETY: `self` proves that the machine has AVX2, and `clear` has made room.
         unsafe { compact_avx2(chunk, least, candidates) };
         rest(chunk, chunk.len() & !7, least, candidates);
+    }
+
+    #[inline(always)]
+    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { choose_avx2(candidates, least, indices) };
     }
 }
 
@@ -136,6 +151,34 @@ unsafe fn compact_avx2(chunk: &[f32], least: u32, candidates: &mut Candidates) {
     candidates.count = count;
 }
 
+/// Eight candidates at once; those of the last vector that are none are passed over.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2,popcnt")]
+fn choose_avx2(candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
+    let least = _mm256_set1_epi32(least as i32);
+    let (start, vectors) = (indices.len(), candidates.count.div_ceil(8));
+    indices.resize(start + 8 * vectors, 0);
+    let (keys, places) = (&candidates.keys[..8 * vectors], &candidates.places[..8 * vectors]);
+    let mut count = start;
+    for (vector, (keys, places)) in keys.chunks_exact(8).zip(places.chunks_exact(8)).enumerate() {
+        let valid = 0xff_u32 >> (8 * (vector + 1)).saturating_sub(candidates.count);
+        // SAFETY: both runs have eight elements; there are at most `8 * vector` positions before those of this vector, so that
+        // eight more fit.
+        unsafe {
+            let keys = _mm256_loadu_si256(keys.as_ptr().cast());
+            let reached = _mm256_cmpeq_epi32(_mm256_max_epu32(keys, least), keys);
+            let mask = _mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32 & valid;
+            let lanes = _mm256_loadu_si256(LANES_OF[mask as usize & 255].as_ptr().cast());
+            let chosen = _mm256_permutevar8x32_epi32(_mm256_loadu_si256(places.as_ptr().cast()), lanes);
+            let (low, high) = (_mm256_castsi256_si128(chosen), _mm256_extracti128_si256::<1>(chosen));
+            _mm_storeu_si128(indices.as_mut_ptr().add(count).cast(), _mm_packus_epi32(low, high));
+            count += mask.count_ones() as usize;
+        }
+    }
+    indices.truncate(count);
+}
+
 /// Sixteen elements at once.
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx512 {
@@ -145,6 +188,12 @@ impl Compact for Avx512 {
         // SAFETY: `self` proves that the machine has AVX-512, and `clear` has made room.
         unsafe { compact_avx512(chunk, least, candidates) };
         rest(chunk, chunk.len() & !(VECTOR - 1), least, candidates);
+    }
+
+    #[inline(always)]
+    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
+        // SAFETY: a machine with AVX-512 has AVX2.
+        unsafe { choose_avx2(candidates, least, indices) };
     }
 }
 
@@ -192,7 +241,10 @@ pub(crate) fn select(
         true => Threshold { least, ties: usize::MAX },
         false => bisect(candidates.keys(), k, least, largest + 1),
     };
-    emit(candidates, threshold, indices);
+    match threshold.ties {
+        usize::MAX => compact.choose(candidates, threshold.least, indices),
+        _ => emit(candidates, threshold, indices),
+    }
 }
 
 /// Keys from `least` on are selected, but only the first `ties` of those equal to it.
