@@ -9,17 +9,22 @@ use pactum_protocol::{Digest, Draft, Header, Hotkey, Manifest, Sign, Signature, 
 /// Settings chosen by the first byte of the input.
 pub fn settings(selector: u8) -> Settings {
     let quantiser = Quantiser::ALL[usize::from(selector & 7) % Quantiser::ALL.len()];
-    let coder = Coder::ALL[usize::from(selector >> 3 & 3) % Coder::ALL.len()];
+    let coder = Coder::ALL[usize::from(selector >> 3 & 1)];
     let top_k = [1, 5, 16, 64][usize::from(selector >> 5 & 3)];
     Settings::new(top_k, quantiser).with_coder(coder)
 }
 
-/// A layout with full, ragged and tiny chunks.
+/// A layout with full, ragged and tiny chunks; or one of a section so long that its coder has several states.
 pub fn layout(selector: u8) -> &'static Layout {
-    static LAYOUTS: OnceLock<[Layout; 2]> = OnceLock::new();
-    let shapes = || [vec![33, 16], vec![40], vec![5, 3, 2], vec![1], vec![7, 41]];
-    let build = |grid| Layout::with_grid(grid, 8, shapes()).expect("the shapes are valid");
-    &LAYOUTS.get_or_init(|| [build(Grid::Even), build(Grid::Divisor)])[usize::from(selector >> 7)]
+    static LAYOUTS: OnceLock<[Layout; 4]> = OnceLock::new();
+    let small = || vec![vec![33, 16], vec![40], vec![5, 3, 2], vec![1], vec![7, 41]];
+    let long = || vec![vec![161, 40]];
+    let build = |grid, shapes| Layout::with_grid(grid, 8, shapes).expect("the shapes are valid");
+    let layouts = LAYOUTS.get_or_init(|| {
+        let [even, divisor] = [Grid::Even, Grid::Divisor];
+        [build(even, small()), build(divisor, small()), build(even, long()), build(divisor, long())]
+    });
+    &layouts[usize::from(selector >> 7 | selector >> 3 & 2)]
 }
 
 /// Puts a valid header before the input, so that the sections are what is fuzzed.

@@ -8,6 +8,7 @@ mod select;
 
 use crate::codec::{CodecError, SectionReader, SectionWriter};
 use crate::compress::{BandWork, Scratch, compress_band};
+use crate::outer::{StepWork, Sums, step_band};
 use crate::update::SectionData;
 
 pub(crate) use select::{Candidates, Compact, select};
@@ -102,6 +103,16 @@ impl Level {
 }
 
 impl Level {
+    /// Steps the parameters of one band.
+    pub(crate) fn outer_step(self, work: StepWork<'_>, sums: &mut Sums) {
+        match self {
+            Level::Plain => step_band(work, sums),
+            // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) | Level::Avx512(_) => unsafe { outer_step_avx2(work, sums) },
+        }
+    }
+
     /// Writes one entropy-coded section.
     pub(crate) fn write_section(self, writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
         match self {
@@ -124,6 +135,12 @@ impl Level {
             Level::Avx512(_) => unsafe { read_section_avx512(reader) },
         }
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn outer_step_avx2(work: StepWork<'_>, sums: &mut Sums) {
+    step_band(work, sums);
 }
 
 #[cfg(target_arch = "x86_64")]

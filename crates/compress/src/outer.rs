@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
-use crate::layout::{Band, Layout};
+use crate::kernel::{Level, prefetch};
+use crate::layout::{Band, Block, Layout};
 use crate::update::{SectionData, SparseUpdate};
 
 /// By what the sum over peers is divided.
@@ -52,13 +53,11 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
     assert_eq!(theta.len(), layout.len(), "the parameters are not as long as the layout");
     let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, rate);
     let work = layout.bands().par_iter().zip(layout.split_mut(theta));
-    work.for_each_init(Default::default, |(sums, pairs): &mut (Vec<_>, Vec<_>), (band, slice)| {
+    let level = Level::detect();
+    work.for_each_init(Sums::new, |sums, (band, slice)| {
         if let Some(coefficients) = &coefficients[band.tensor] {
             let step = Step { band, peers: &peers, coefficients, rate };
-            match mean {
-                Mean::Peers => step.over_peers(slice, total, sums),
-                Mean::Contributors => step.over_contributors(slice, pairs),
-            }
+            level.outer_step(StepWork { step, mean, total, slice }, sums);
         }
     });
     report
@@ -73,12 +72,12 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
 #[must_use]
 pub fn aggregate(layout: &Layout, updates: &[Weighted<'_>], mean: Mean) -> (SparseUpdate, OuterReport) {
     let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, 1.0);
-    let sections = layout.sections().par_iter().map_init(Vec::new, |pairs, section| {
+    let sections = layout.sections().par_iter().map_init(Sums::new, |sums, section| {
         let mut data = SectionData::with_capacity(section.chunks.len(), 0);
         for band in &layout.bands()[section.bands.clone()] {
             let step = Step { band, peers: &peers, coefficients: &[], rate: 1.0 };
             match &coefficients[band.tensor] {
-                Some(coefficients) => Step { coefficients, ..step }.collect(mean, total, pairs, &mut data),
+                Some(coefficients) => Step { coefficients, ..step }.collect(mean, total, sums, &mut data),
                 None => (0..band.across).for_each(|_| data.close_chunk()),
             }
         }
@@ -145,6 +144,7 @@ pub(crate) fn plan(
     known_finite.then_some(coefficients)
 }
 
+#[derive(Clone, Copy)]
 struct Step<'a> {
     band: &'a Band,
     peers: &'a [(usize, Weighted<'a>)],
@@ -152,9 +152,55 @@ struct Step<'a> {
     rate: f32,
 }
 
+/// A band of parameters to be changed.
+pub(crate) struct StepWork<'a> {
+    step: Step<'a>,
+    mean: Mean,
+    total: f32,
+    slice: &'a mut [f32],
+}
+
+/// One number for each element that a chunk may have; an index needs no check.
+type Elements = [f32; 1 << 16];
+
+/// Sums over peers of the elements of a chunk, and the weights of those that sent them.
+pub(crate) struct Sums {
+    sums: Box<Elements>,
+    weights: Box<Elements>,
+}
+
+impl Sums {
+    fn new() -> Sums {
+        Sums { sums: Box::new([0.0; 1 << 16]), weights: Box::new([0.0; 1 << 16]) }
+    }
+}
+
+/// Steps the parameters of a band. Compiled once for each level of vector instructions, hence inlined.
+#[inline(always)]
+pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums) {
+    let StepWork { step, mean, total, slice } = work;
+    for chunk in 0..step.band.across {
+        let block = step.band.block(chunk);
+        // The peers' values are summed while the parameters are on their way.
+        block.runs().for_each(|run| prefetch(&slice[run]));
+        match mean {
+            Mean::Peers => {
+                step.sum(chunk, block.len(), sums);
+                step.apply(block, slice, sums, |sum, _| sum / total);
+            }
+            Mean::Contributors => {
+                step.sum_and_weigh(chunk, block.len(), sums);
+                step.apply(block, slice, sums, mean_of);
+            }
+        }
+    }
+}
+
 impl Step<'_> {
     /// Adds the peers' values of a chunk, in their order.
-    fn sum(&self, chunk: usize, sums: &mut [f32]) {
+    #[inline(always)]
+    fn sum(&self, chunk: usize, len: usize, Sums { sums, .. }: &mut Sums) {
+        sums[..len].fill(0.0);
         for ((_, peer), coefficient) in self.peers.iter().zip(self.coefficients) {
             let (indices, values) = peer.update.band_chunk(self.band, chunk);
             indices.iter().zip(values).for_each(|(&index, value)| sums[usize::from(index)] += coefficient * value);
@@ -162,60 +208,47 @@ impl Step<'_> {
     }
 
     /// The same, and the weights of the peers that sent each coordinate beside it.
-    fn sum_and_weigh(&self, chunk: usize, sums: &mut [[f32; 2]]) {
+    #[inline(always)]
+    fn sum_and_weigh(&self, chunk: usize, len: usize, Sums { sums, weights }: &mut Sums) {
+        sums[..len].fill(0.0);
+        weights[..len].fill(0.0);
         for ((_, peer), coefficient) in self.peers.iter().zip(self.coefficients) {
             let (indices, values) = peer.update.band_chunk(self.band, chunk);
             for (&index, value) in indices.iter().zip(values) {
-                let [sum, weight] = &mut sums[usize::from(index)];
-                *sum += coefficient * value;
-                *weight += peer.weight;
+                sums[usize::from(index)] += coefficient * value;
+                weights[usize::from(index)] += peer.weight;
+            }
+        }
+    }
+
+    /// Steps the parameters of a chunk by the mean of their sums and weights.
+    #[inline(always)]
+    fn apply(&self, block: Block, slice: &mut [f32], sums: &Sums, mean: impl Fn(f32, f32) -> f32) {
+        let (all, weights) = (&sums.sums[..block.len()], &sums.weights[..block.len()]);
+        let rows = block.runs().zip(all.chunks_exact(block.width)).zip(weights.chunks_exact(block.width));
+        for ((run, sums), weights) in rows {
+            for ((parameter, &sum), &weight) in slice[run].iter_mut().zip(sums).zip(weights) {
+                *parameter -= self.rate * mean(sum, weight);
             }
         }
     }
 
     /// Appends the means of the band's coordinates that somebody sent.
-    fn collect(&self, mean: Mean, total: f32, pairs: &mut Vec<[f32; 2]>, data: &mut SectionData) {
-        let divide = |[sum, weight]: [f32; 2]| sum / if mean == Mean::Peers { total } else { weight };
+    fn collect(&self, mean: Mean, total: f32, sums: &mut Sums, data: &mut SectionData) {
         for chunk in 0..self.band.across {
-            pairs.clear();
-            pairs.resize(self.band.block(chunk).len(), [0.0; 2]);
-            self.sum_and_weigh(chunk, pairs);
-            for (index, &pair) in pairs.iter().enumerate().filter(|(_, pair)| pair[1] > 0.0) {
-                data.push(index as u16, divide(pair));
+            let len = self.band.block(chunk).len();
+            self.sum_and_weigh(chunk, len, sums);
+            let sent = sums.sums[..len].iter().zip(&sums.weights[..len]).enumerate();
+            for (index, (sum, &weight)) in sent.filter(|(_, (_, weight))| **weight > 0.0) {
+                data.push(index as u16, sum / if mean == Mean::Peers { total } else { weight });
             }
             data.close_chunk();
-        }
-    }
-
-    fn over_peers(&self, slice: &mut [f32], total: f32, sums: &mut Vec<f32>) {
-        for chunk in 0..self.band.across {
-            let block = self.band.block(chunk);
-            sums.clear();
-            sums.resize(block.len(), 0.0);
-            self.sum(chunk, sums);
-            for (run, sums) in block.runs().zip(sums.chunks_exact(block.width)) {
-                let parameters = slice[run].iter_mut().zip(sums);
-                parameters.for_each(|(parameter, sum)| *parameter -= self.rate * (sum / total));
-            }
-        }
-    }
-
-    fn over_contributors(&self, slice: &mut [f32], sums: &mut Vec<[f32; 2]>) {
-        for chunk in 0..self.band.across {
-            let block = self.band.block(chunk);
-            sums.clear();
-            sums.resize(block.len(), [0.0; 2]);
-            self.sum_and_weigh(chunk, sums);
-            for (run, sums) in block.runs().zip(sums.chunks_exact(block.width)) {
-                let parameters = slice[run].iter_mut().zip(sums);
-                parameters.for_each(|(parameter, pair)| *parameter -= self.rate * mean_of(pair));
-            }
         }
     }
 }
 
 /// A sum over its weight. Where nobody sent anything the sum is zero; dividing by one keeps it so without a branch.
 #[inline(always)]
-fn mean_of(&[sum, weight]: &[f32; 2]) -> f32 {
+fn mean_of(sum: f32, weight: f32) -> f32 {
     sum / if weight > 0.0 { weight } else { 1.0 }
 }
