@@ -54,7 +54,7 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
     let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, rate);
     let work = layout.bands().par_iter().zip(layout.split_mut(theta));
     let level = Level::detect();
-    work.for_each_init(Sums::new, |sums, (band, slice)| {
+    work.for_each_init(Sums::default, |sums, (band, slice)| {
         if let Some(coefficients) = &coefficients[band.tensor] {
             let step = Step { band, peers: &peers, coefficients, rate };
             level.outer_step(StepWork { step, mean, total, slice }, sums);
@@ -72,7 +72,7 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
 #[must_use]
 pub fn aggregate(layout: &Layout, updates: &[Weighted<'_>], mean: Mean) -> (SparseUpdate, OuterReport) {
     let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, 1.0);
-    let sections = layout.sections().par_iter().map_init(Sums::new, |sums, section| {
+    let sections = layout.sections().par_iter().map_init(Sums::default, |sums, section| {
         let mut data = SectionData::with_capacity(section.chunks.len(), 0);
         for band in &layout.bands()[section.bands.clone()] {
             let step = Step { band, peers: &peers, coefficients: &[], rate: 1.0 };
@@ -160,19 +160,11 @@ pub(crate) struct StepWork<'a> {
     slice: &'a mut [f32],
 }
 
-/// One number for each element that a chunk may have; an index needs no check.
-type Elements = [f32; 1 << 16];
-
 /// Sums over peers of the elements of a chunk, and the weights of those that sent them.
+#[derive(Default)]
 pub(crate) struct Sums {
-    sums: Box<Elements>,
-    weights: Box<Elements>,
-}
-
-impl Sums {
-    fn new() -> Sums {
-        Sums { sums: Box::new([0.0; 1 << 16]), weights: Box::new([0.0; 1 << 16]) }
-    }
+    sums: Vec<f32>,
+    weights: Vec<f32>,
 }
 
 /// Steps the parameters of a band. Compiled once for each level of vector instructions, hence inlined.
@@ -185,12 +177,13 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums) {
         block.runs().for_each(|run| prefetch(&slice[run]));
         match mean {
             Mean::Peers => {
-                step.sum(chunk, block.len(), sums);
-                step.apply(block, slice, sums, |sum, _| sum / total);
+                step.sum(chunk, block.len(), &mut sums.sums);
+                step.apply(block, slice, &sums.sums, |sum| sum / total);
             }
             Mean::Contributors => {
                 step.sum_and_weigh(chunk, block.len(), sums);
-                step.apply(block, slice, sums, mean_of);
+                sums.sums.iter_mut().zip(&sums.weights).for_each(|(sum, &weight)| *sum = mean_of(*sum, weight));
+                step.apply(block, slice, &sums.sums, |mean| mean);
             }
         }
     }
@@ -199,8 +192,9 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums) {
 impl Step<'_> {
     /// Adds the peers' values of a chunk, in their order.
     #[inline(always)]
-    fn sum(&self, chunk: usize, len: usize, Sums { sums, .. }: &mut Sums) {
-        sums[..len].fill(0.0);
+    fn sum(&self, chunk: usize, len: usize, sums: &mut Vec<f32>) {
+        sums.clear();
+        sums.resize(len, 0.0);
         for ((_, peer), coefficient) in self.peers.iter().zip(self.coefficients) {
             let (indices, values) = peer.update.band_chunk(self.band, chunk);
             indices.iter().zip(values).for_each(|(&index, value)| sums[usize::from(index)] += coefficient * value);
@@ -210,8 +204,10 @@ impl Step<'_> {
     /// The same, and the weights of the peers that sent each coordinate beside it.
     #[inline(always)]
     fn sum_and_weigh(&self, chunk: usize, len: usize, Sums { sums, weights }: &mut Sums) {
-        sums[..len].fill(0.0);
-        weights[..len].fill(0.0);
+        for all in [&mut *sums, weights] {
+            all.clear();
+            all.resize(len, 0.0);
+        }
         for ((_, peer), coefficient) in self.peers.iter().zip(self.coefficients) {
             let (indices, values) = peer.update.band_chunk(self.band, chunk);
             for (&index, value) in indices.iter().zip(values) {
@@ -221,14 +217,12 @@ impl Step<'_> {
         }
     }
 
-    /// Steps the parameters of a chunk by the mean of their sums and weights.
+    /// Steps the parameters of a chunk by what becomes of their sums.
     #[inline(always)]
-    fn apply(&self, block: Block, slice: &mut [f32], sums: &Sums, mean: impl Fn(f32, f32) -> f32) {
-        let (all, weights) = (&sums.sums[..block.len()], &sums.weights[..block.len()]);
-        let rows = block.runs().zip(all.chunks_exact(block.width)).zip(weights.chunks_exact(block.width));
-        for ((run, sums), weights) in rows {
-            for ((parameter, &sum), &weight) in slice[run].iter_mut().zip(sums).zip(weights) {
-                *parameter -= self.rate * mean(sum, weight);
+    fn apply(&self, block: Block, slice: &mut [f32], sums: &[f32], mean: impl Fn(f32) -> f32) {
+        for (run, sums) in block.runs().zip(sums.chunks_exact(block.width)) {
+            for (parameter, &sum) in slice[run].iter_mut().zip(sums) {
+                *parameter -= self.rate * mean(sum);
             }
         }
     }
@@ -238,7 +232,7 @@ impl Step<'_> {
         for chunk in 0..self.band.across {
             let len = self.band.block(chunk).len();
             self.sum_and_weigh(chunk, len, sums);
-            let sent = sums.sums[..len].iter().zip(&sums.weights[..len]).enumerate();
+            let sent = sums.sums.iter().zip(&sums.weights).enumerate();
             for (index, (sum, &weight)) in sent.filter(|(_, (_, weight))| **weight > 0.0) {
                 data.push(index as u16, sum / if mean == Mean::Peers { total } else { weight });
             }
