@@ -1,6 +1,8 @@
 //! Bits and error of each quantiser and coder.
 
-use pactum_compress::{Coder, Compressor, Grid, Layout, Limits, Quantiser, Settings, SparseUpdate, decode};
+use pactum_compress::{
+    Coder, Compressor, Grid, Layout, Limits, Quantiser, Settings, SparseUpdate, decode, information,
+};
 
 use crate::Error;
 use crate::record::Recorded;
@@ -12,6 +14,8 @@ const TOP_K: usize = 64;
 #[derive(Default)]
 struct Row {
     bits: usize,
+    /// Bits by the shares of the coder's model.
+    information: f64,
     values: usize,
     lost: f64,
     energy: f64,
@@ -26,21 +30,23 @@ pub(crate) fn print(recorded: &Recorded, least: usize) -> Result<(), Error> {
     }
     println!("\n{}: {} matrices of both dimensions from {least} on,", recorded.title, matrices.len());
     println!("top {TOP_K} of {}, every one a payload of its own, all bytes counted\n", EDGE * EDGE);
-    println!("| quantiser | coder | bits per value | places uniform | ratio to f32 | relative L2 error |");
-    println!("|---|---|---|---|---|---|");
+    println!(
+        "| quantiser | coder | bits per value | by its model | places uniform | ratio to f32 | relative L2 error |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     for quantiser in Quantiser::ALL {
         for coder in Coder::ALL {
             let mut row = Row::default();
             for (shape, values) in &matrices {
-                let (bytes, update) = trip(shape, Settings::new(TOP_K, quantiser).with_coder(coder), values)?;
-                row.add(&bytes, &update, values);
+                let trip = trip(shape, Settings::new(TOP_K, quantiser).with_coder(coder), values)?;
+                row.add(&trip, values);
             }
             row.print(quantiser, coder);
         }
     }
     let (mut bits, mut count) = (0.0, 0);
     for (shape, values) in &matrices {
-        let (_, update) = trip(shape, Settings::new(TOP_K, Quantiser::SignScale), values)?;
+        let Trip { update, .. } = trip(shape, Settings::new(TOP_K, Quantiser::SignScale), values)?;
         bits += marginal_entropy(&update, shape);
         count += update.selected();
     }
@@ -52,21 +58,33 @@ pub(crate) fn print(recorded: &Recorded, least: usize) -> Result<(), Error> {
     println!(
         "all rows and columns for nothing. `Compatible` is cut as the reference run cuts. 'Places uniform': the same"
     );
-    println!("payload if places were coded at their uniform entropy and all else at fixed width, without header.");
+    println!(
+        "payload if places were coded at their uniform entropy and all else at fixed width, without header. 'By its"
+    );
+    println!("model': the sum of -log2 p of all that was coded; the rest is headers and what the coder wastes.");
     Ok(())
 }
 
-fn trip(shape: &[usize], settings: Settings, values: &[f32]) -> Result<(Vec<u8>, SparseUpdate), Error> {
+/// A matrix compressed and read again.
+struct Trip {
+    bytes: usize,
+    information: f64,
+    update: SparseUpdate,
+}
+
+fn trip(shape: &[usize], settings: Settings, values: &[f32]) -> Result<Trip, Error> {
     let grid = if settings.quantiser == Quantiser::Compatible { Grid::Divisor } else { Grid::Even };
     let layout = Layout::with_grid(grid, EDGE, [shape.to_vec()])?;
     let bytes = Compressor::new(layout.clone(), settings)?.compress(&mut values.to_vec());
-    let update = decode(&bytes, &layout, &Limits::new(settings))?;
-    Ok((bytes, update))
+    let limits = Limits::new(settings);
+    let (information, update) = (information(&bytes, &layout, &limits)?, decode(&bytes, &layout, &limits)?);
+    Ok(Trip { bytes: bytes.len(), information, update })
 }
 
 impl Row {
-    fn add(&mut self, bytes: &[u8], update: &SparseUpdate, values: &[f32]) {
-        self.bits += bytes.len() * 8;
+    fn add(&mut self, Trip { bytes, information, update }: &Trip, values: &[f32]) {
+        self.bits += bytes * 8;
+        self.information += information;
         self.values += update.selected();
         for (position, value) in update.entries() {
             let truth = f64::from(values[position]);
@@ -87,7 +105,8 @@ impl Row {
             _ => (32.0, 0.0),
         };
         let uniform = uniform_entropy() + code + 11.0 * scales / TOP_K as f64;
-        println!("| {quantiser:?} | {coder:?} | {bits:.2} | {uniform:.2} | {ratio:.0} | {error:.3} |");
+        let model = self.information / self.values as f64;
+        println!("| {quantiser:?} | {coder:?} | {bits:.2} | {model:.2} | {uniform:.2} | {ratio:.0} | {error:.3} |");
     }
 }
 

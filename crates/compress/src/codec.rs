@@ -5,6 +5,7 @@
 mod ans;
 mod entropy;
 pub(crate) mod fixed;
+mod gauge;
 mod levels;
 mod model;
 
@@ -18,7 +19,7 @@ use crate::layout::{Layout, Section};
 use crate::quantise::Table;
 use crate::scale::{CODE_MAX, value_of};
 use crate::settings::{Coder, Quantiser, Settings, payload_bytes_max};
-use crate::update::{SectionData, SparseUpdate};
+use crate::update::SparseUpdate;
 
 /// Version of the payload format that this crate writes and reads.
 const VERSION: u8 = 2;
@@ -141,6 +142,35 @@ pub fn read_settings(bytes: &[u8]) -> Result<Settings, CodecError> {
 /// # Errors
 /// If the bytes are not exactly one payload for this layout and within the limits.
 pub fn decode(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<SparseUpdate, CodecError> {
+    let sections = each_section(bytes, layout, limits, |bytes, expected| match limits.settings.coder {
+        Coder::Fixed => fixed::decode(bytes, expected),
+        Coder::Entropy => entropy::decode(bytes, expected),
+    })?;
+    Ok(SparseUpdate::new(layout.clone(), sections))
+}
+
+/// Bits of a payload's content under the model of its coder: the sum of `-log2 p` over all that its sections tell. The bytes
+/// are as many as that and what the coder wastes: the header, the states of each section, rounding. With [`Coder::Fixed`]
+/// it is the length of the sections.
+///
+/// # Errors
+/// As [`decode`].
+pub fn information(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<f64, CodecError> {
+    let levels = 8.0 * limits.settings.quantiser.section_bytes() as f64;
+    let sections = each_section(bytes, layout, limits, |bytes, expected| match limits.settings.coder {
+        Coder::Fixed => fixed::decode(bytes, expected).map(|_| 8.0 * bytes.len() as f64),
+        Coder::Entropy => entropy::information(bytes, expected),
+    })?;
+    Ok(sections.iter().map(|bits| levels + bits).sum())
+}
+
+/// Reads all sections of a payload whose frame is sound, in parallel.
+fn each_section<T: Send>(
+    bytes: &[u8],
+    layout: &Layout,
+    limits: &Limits,
+    read: impl Fn(&[u8], Expected<'_>) -> Result<T, CodecError> + Sync,
+) -> Result<Vec<T>, CodecError> {
     if read_settings(bytes)? != limits.settings || limits.settings.check(layout).is_err() {
         return Err(CodecError::Settings);
     }
@@ -154,10 +184,15 @@ pub fn decode(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<SparseUp
     }
     let slices = cut(rest, layout.sections().len())?;
     let work = layout.sections().par_iter().zip(slices);
-    let sections = work.map(|(section, slice)| decode_section(slice, layout, section, limits));
+    let sections = work.map(|(section, bytes)| {
+        let (table, bytes) = match limits.settings.quantiser.section_bytes() {
+            0 => (Table::default(), bytes),
+            _ => levels::read(bytes, limits, section.tensor)?,
+        };
+        read(bytes, Expected { layout, section, limits, table })
+    });
     // Collected before the first error is taken, so that which one it is does not depend on threads.
-    let sections = sections.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()?;
-    Ok(SparseUpdate::new(layout.clone(), sections))
+    sections.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// What is known of a section before it is read.
@@ -168,23 +203,6 @@ pub(crate) struct Expected<'a> {
     pub(crate) limits: &'a Limits,
     /// Values of the codes, where the section has them in common.
     pub(crate) table: Table,
-}
-
-fn decode_section(
-    bytes: &[u8],
-    layout: &Layout,
-    section: &Section,
-    limits: &Limits,
-) -> Result<SectionData, CodecError> {
-    let (table, bytes) = match limits.settings.quantiser.section_bytes() {
-        0 => (Table::default(), bytes),
-        _ => levels::read(bytes, limits, section.tensor)?,
-    };
-    let expected = Expected { layout, section, limits, table };
-    match limits.settings.coder {
-        Coder::Fixed => fixed::decode(bytes, expected),
-        Coder::Entropy => entropy::decode(bytes, expected),
-    }
 }
 
 /// Cuts what follows the header into sections by the table at its start.

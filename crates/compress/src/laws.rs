@@ -2,7 +2,7 @@
 
 use crate::{
     CodecError, Coder, Compressor, Grid, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted, aggregate,
-    decode, outer_step, payload_bytes_max,
+    decode, information, outer_step, payload_bytes_max,
 };
 use proptest::prelude::*;
 
@@ -116,6 +116,17 @@ proptest! {
             (update, bits(&feedback))
         });
         prop_assert!(decoded.iter().all(|one| *one == decoded[0]));
+    }
+
+    #[test]
+    fn bytes_are_the_information_and_little_more(seed in 1_u64.., settings in any_settings()) {
+        let layout = Layout::new(20, [vec![400, 60], vec![90]]).unwrap();
+        let (bytes, update) = compressed(&layout, settings, &mut gradient(seed, layout.len()));
+        let content = information(&bytes, &layout, &Limits::new(settings)).unwrap();
+        let (all, sections) = (8.0 * bytes.len() as f64, layout.sections().len() as f64);
+        // The header, the table's entries, first bytes, states, half-filled bytes; and rounding by the coder.
+        let most = 8.0 * (32.0 + 38.0 * sections) + 0.002 * all + update.selected() as f64 * 0.01;
+        prop_assert!(content <= all && all - content <= most, "{} of {} bits", content, all);
     }
 
     #[test]

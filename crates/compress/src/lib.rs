@@ -5,14 +5,15 @@
 //! - [`Layout`]: how parameter tensors are cut into chunks.
 //! - [`Settings`], [`Quantiser`], [`Coder`]: how much is kept of a chunk and how it is written.
 //! - [`Compressor`]: error feedback in, payload bytes out.
-//! - [`decode`], [`SparseUpdate`]: payload bytes in, checked coordinates out.
+//! - [`Cosine`]: a transform of every chunk, to compress its coefficients instead.
+//! - [`decode`], [`SparseUpdate`]: payload bytes in, checked coordinates out; [`information`]: what a payload's model makes of it.
 //! - [`outer_step`]: many updates in, one bit-exact step of the parameters out; [`aggregate`]: the step alone, sparse.
 //! - Feature `cuda`: `DeviceCompressor` and `outer_step_on_device`, the same on a CUDA device.
 //!
 //! # Formulas
 //!
 //! With error feedback `E`, parameters before and after the inner steps, and decay `beta` (SparseLoCo, arXiv
-//! 2508.15706; the selection is DeMo's, arXiv 2411.19870, without the cosine transform):
+//! 2508.15706; the selection is DeMo's, arXiv 2411.19870, whose cosine transform is apart, see [`Cosine`]):
 //!
 //! ```text
 //! E'       = beta * E + (before - after)
@@ -33,6 +34,7 @@ mod clip;
 mod codec;
 mod compat;
 mod compress;
+mod cosine;
 #[cfg(test)]
 mod golden;
 mod kernel;
@@ -49,8 +51,9 @@ mod update;
 mod device;
 
 pub use clip::clips;
-pub use codec::{CodecError, Limits, decode, read_settings};
+pub use codec::{CodecError, Limits, decode, information, read_settings};
 pub use compress::{CompressReport, Compressor};
+pub use cosine::Cosine;
 #[cfg(feature = "cuda")]
 pub use device::{DeviceCompressor, OnDeviceError, Uploaded, outer_step_on_device};
 pub use kernel::Instructions;

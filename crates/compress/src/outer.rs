@@ -229,12 +229,13 @@ impl Step<'_> {
 
     /// Appends the means of the band's coordinates that somebody sent.
     fn collect(&self, mean: Mean, total: f32, sums: &mut Sums, data: &mut SectionData) {
+        let divide = |sum: f32, weight: f32| sum / if mean == Mean::Peers { total } else { weight };
         for chunk in 0..self.band.across {
             let len = self.band.block(chunk).len();
             self.sum_and_weigh(chunk, len, sums);
             let sent = sums.sums.iter().zip(&sums.weights).enumerate();
             for (index, (sum, &weight)) in sent.filter(|(_, (_, weight))| **weight > 0.0) {
-                data.push(index as u16, sum / if mean == Mean::Peers { total } else { weight });
+                data.push(index as u16, divide(*sum, weight));
             }
             data.close_chunk();
         }

@@ -63,7 +63,7 @@ pub(crate) trait Coding {
 
 /// First slot of an element `offset` slots into `room` slots that are stretched to all.
 #[inline(always)]
-fn stretched(offset: u32, room: u32) -> u32 {
+pub(crate) fn stretched(offset: u32, room: u32) -> u32 {
     (offset << SLOT_BITS).div_ceil(room)
 }
 
@@ -152,6 +152,18 @@ impl Coding for Writer {
 
     fn reads(&self) -> bool {
         false
+    }
+}
+
+/// What a section is read from.
+pub(crate) trait Source: Coding {
+    /// The reader, which knows where it stands.
+    fn reader(&self) -> &Reader;
+}
+
+impl Source for Reader {
+    fn reader(&self) -> &Reader {
+        self
     }
 }
 

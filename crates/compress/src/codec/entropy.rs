@@ -3,7 +3,8 @@
 //! The first byte names the two priors (three bits each), or is 0xff before a section in fixed-width fields, which is
 //! taken if it is not longer. Then follows one code for all chunks of the section.
 
-use crate::codec::ans::{Reader, Writer, lanes};
+use crate::codec::ans::{Reader, Source, Writer, lanes};
+use crate::codec::gauge::Gauge;
 use crate::codec::model::{Fault, Geometry, Model, Priors, Slot};
 use crate::codec::{CodecError, Expected, fixed};
 use crate::compress::Part;
@@ -69,13 +70,39 @@ impl SectionWriter<'_> {
 }
 
 pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>) -> Result<SectionData, CodecError> {
-    let tensor = expected.section.tensor;
-    let (&first, rest) = bytes.split_first().ok_or(CodecError::SectionEnd { tensor })?;
-    if first == FIXED {
-        return fixed::decode(rest, expected);
+    match content(bytes, expected)? {
+        Content::Fixed(rest) => fixed::decode(rest, expected),
+        Content::Coded(reader) => Level::detect().read_section(reader),
     }
-    let priors = Priors::of_byte(first).ok_or(CodecError::SectionEnd { tensor })?;
-    Level::detect().read_section(SectionReader { bytes: rest, priors, expected })
+}
+
+/// Bits of a section by the shares of its symbols.
+pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, CodecError> {
+    match content(bytes, expected)? {
+        Content::Fixed(rest) => fixed::decode(rest, expected).map(|_| 8.0 * rest.len() as f64),
+        Content::Coded(reader) => {
+            let mut gauge = Gauge::new(reader.open()?);
+            reader.read_from(&mut gauge).map(|_| gauge.bits)
+        }
+    }
+}
+
+/// What follows the first byte.
+enum Content<'a> {
+    Fixed(&'a [u8]),
+    Coded(SectionReader<'a>),
+}
+
+fn content<'a>(bytes: &'a [u8], expected: Expected<'a>) -> Result<Content<'a>, CodecError> {
+    let fault = CodecError::SectionEnd { tensor: expected.section.tensor };
+    match bytes.split_first() {
+        Some((&FIXED, rest)) => Ok(Content::Fixed(rest)),
+        Some((&first, rest)) => {
+            let priors = Priors::of_byte(first).ok_or(fault)?;
+            Ok(Content::Coded(SectionReader { bytes: rest, priors, expected }))
+        }
+        None => Err(fault),
+    }
 }
 
 /// An entropy-coded section to be read.
@@ -89,27 +116,36 @@ impl SectionReader<'_> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
     pub(crate) fn read(self) -> Result<SectionData, CodecError> {
-        let SectionReader { bytes, priors, expected } = self;
-        let Expected { layout, section, limits, .. } = expected;
+        let mut reader = self.open()?;
+        self.read_from(&mut reader)
+    }
+
+    fn open(&self) -> Result<Reader, CodecError> {
+        let Expected { layout, section, limits, .. } = self.expected;
+        let lanes = lanes(section.values(layout, limits.settings.top_k));
+        Reader::new(self.bytes, lanes).ok_or(CodecError::SectionEnd { tensor: section.tensor })
+    }
+
+    #[inline(always)]
+    fn read_from(self, source: &mut impl Source) -> Result<SectionData, CodecError> {
+        let Expected { layout, section, limits, .. } = self.expected;
         let (tensor, settings) = (section.tensor, &limits.settings);
-        let values = section.values(layout, settings.top_k);
-        let mut reader = Reader::new(bytes, lanes(values)).ok_or(CodecError::SectionEnd { tensor })?;
-        let mut model = Model::new(Geometry::new(layout, section), priors, settings.quantiser, true);
-        let mut data = SectionData::with_capacity(section.chunks.len(), values);
+        let mut model = Model::new(Geometry::new(layout, section), self.priors, settings.quantiser, true);
+        let mut data = SectionData::with_capacity(section.chunks.len(), section.values(layout, settings.top_k));
         for band in &layout.bands()[section.bands.clone()] {
             for chunk in 0..band.across {
                 let block = band.block(chunk);
                 let kept = layout.kept(block.len(), settings.top_k);
-                model.chunk(&mut reader, chunk, &block, kept).map_err(|fault| fault.in_tensor(tensor))?;
-                take(&model.slot, &expected, &mut data)?;
+                model.chunk(source, chunk, &block, kept).map_err(|fault| fault.in_tensor(tensor))?;
+                take(&model.slot, &self.expected, &mut data)?;
             }
             // What comes after the end is zeros: harmless, but not to be read for long.
-            if reader.is_overrun() {
+            if source.reader().is_overrun() {
                 break;
             }
             model.close_band();
         }
-        if reader.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor }) }
+        if source.reader().is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor }) }
     }
 }
 
