@@ -62,6 +62,11 @@ static inline __attribute__((unused)) unsigned __shfl_down_sync(unsigned mask, u
     return emulated_warp(value)[lane / (unsigned)width == from / (unsigned)width ? from : lane];
 }
 
+static inline __attribute__((unused)) unsigned __shfl_xor_sync(unsigned mask, unsigned value, int by) {
+    (void)mask;
+    return emulated_warp(value)[threadIdx.x % 32 ^ (unsigned)by];
+}
+
 static inline __attribute__((unused)) int __popc(unsigned bits) {
     return __builtin_popcount(bits);
 }

@@ -130,3 +130,29 @@ DEVICE u32 tensor_here(const Tensor *tensors, u64 count) {
     }
     return begun - 1;
 }
+
+/* Element `at` of numbers that are bf16 if `narrow`. */
+DEVICE float element(const void *from, u64 at, u64 narrow) {
+    return narrow ? __uint_as_float((u32)((const u16 *)from)[at] << 16) : ((const float *)from)[at];
+}
+
+/* The nearest bf16, of two equally near ones the even; a NaN stays one. */
+DEVICE u16 narrowed(float value) {
+    u32 bits = __float_as_uint(value);
+    if ((bits & MAGNITUDE) > 0x7f800000u) {
+        return (u16)(bits >> 16 | 0x40u);
+    }
+    return (u16)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+DEVICE void put(void *to, u64 at, u64 narrow, float value) {
+    if (narrow) {
+        ((u16 *)to)[at] = narrowed(value);
+    } else {
+        ((float *)to)[at] = value;
+    }
+}
+
+DEVICE float from_below(float value, u32 by) {
+    return __uint_as_float(__shfl_down_sync(ALL, __float_as_uint(value), by, LANES));
+}
