@@ -2,7 +2,7 @@
  * tokens by tokens is kept (Dao et al., arXiv 2205.14135 and 2307.08691). Every sum runs in f32 in a fixed order: what is
  * summed over queries and what is summed over keys have a kernel each, and nothing is added atomically.
  *
- * A token's row holds its queries, then its keys, then its values, head after head. Queries come scaled. */
+ * Queries come scaled. This is plain arithmetic for every width; tensor.cu is for bf16 and the usual widths. */
 
 /* Rows of a tile, forward and backward; threads are 16 by 16, and each has a place in every 16 rows and 16 columns. */
 #define TALL 64u
@@ -10,14 +10,6 @@
 #define SIDE 16u
 /* Columns of a head that a thread has at most: a head is no wider than 256. */
 #define OWN 16u
-#define NOTHING 0xff800000u
-
-/* Rows of one head: of each token of a sequence `width` numbers, `stride` from one token to the next. */
-typedef struct {
-    const void *from;
-    u64 start, stride, narrow;
-    u32 width, length;
-} Head;
 
 DEVICE u32 pitch_of(u32 width) {
     /* Odd, so that a column's numbers lie in different banks. */
@@ -110,46 +102,6 @@ DEVICE void leave_tile(void *to, Head head, u32 first, u32 n, const float *out, 
     }
 }
 
-/* What blocks of attention work on: `group` heads share a head of keys and values. */
-typedef struct {
-    u64 sequences, length, heads, group, width, narrow;
-} Shape;
-
-/* Head number `place` of a token's row of `heads` heads, in one sequence. */
-DEVICE Head head_of(const void *from, Shape shape, u64 sequence, u64 heads, u64 place) {
-    Head head;
-    head.from = from;
-    head.stride = heads * shape.width;
-    head.start = sequence * shape.length * head.stride + place * shape.width;
-    head.narrow = shape.narrow;
-    head.width = (u32)shape.width;
-    head.length = (u32)shape.length;
-    return head;
-}
-
-/* Queries, keys and values, or their gradients, of query head `head`. */
-typedef struct {
-    Head queries, keys, values;
-} Heads;
-
-DEVICE Heads heads_of(const void *fused, Shape shape, u64 sequence, u64 head) {
-    u64 pairs = shape.heads / shape.group, all = shape.heads + 2 * pairs, pair = head / shape.group;
-    Heads heads;
-    heads.queries = head_of(fused, shape, sequence, all, head);
-    heads.keys = head_of(fused, shape, sequence, all, shape.heads + pair);
-    heads.values = head_of(fused, shape, sequence, all, shape.heads + pairs + pair);
-    return heads;
-}
-
-typedef struct {
-    Shape shape;
-    const void *fused;
-    /* [tokens, heads, width]. */
-    void *mixed;
-    /* For each token and head the logarithm of the sum of its weights before they are made shares. */
-    float *logs;
-} AttentionForwardArguments;
-
 /* One block for each tile of queries of a head; those with most keys come first. */
 KERNEL(attention_forward, AttentionForwardArguments) {
     ARENA(arena);
@@ -238,16 +190,6 @@ KERNEL(attention_pulls, AttentionPullsArguments) {
         a.pulls[row] = sum;
     }
 }
-
-typedef struct {
-    Shape shape;
-    const void *fused;
-    /* The gradient by the output, [tokens, heads, width], and of each token and head what forward and pulls left. */
-    const void *slope;
-    const float *logs, *pulls;
-    /* Takes the gradients by queries, keys and values. */
-    void *gradient;
-} AttentionBackwardArguments;
 
 /* Of one place of the square of scores its share and its gradient: none where the key is hidden from the query. */
 typedef struct {

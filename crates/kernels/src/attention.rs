@@ -10,11 +10,20 @@ const TALL: usize = 64;
 const LOW: usize = 32;
 /// The widest head.
 const WIDEST: usize = 256;
+/// Rows of a band on tensor cores, rows that it meets at a time forward and backward, and the widest head there.
+const BAND: usize = 128;
+const SPAN: usize = 64;
+const BRIEF: usize = 32;
+const NARROWEST: usize = 16;
+const TENSOR_WIDEST: usize = 128;
 /// Warps of a block, each of which takes a token's head where outputs meet their gradients.
 const WARPS: usize = 8;
 
 /// The shape of some whole sequences. A token's row holds the queries, the keys and the values of its heads, in this order:
 /// `(heads + 2 * kv_heads) * width` numbers. Queries come turned and divided by the root of the width, keys turned.
+///
+/// Numbers of 16 bits in heads whose width is a multiple of 16 and 128 at most are multiplied on tensor cores, with weights
+/// rounded to 16 bits; all others by plain arithmetic in `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attention {
     /// Query heads.
@@ -61,8 +70,13 @@ impl Attention {
         let call = call.buffer("queries, keys and values", fused, (0, fused.len()))?;
         let call =
             call.buffer("the output", mixed, (0, sizes.mixed))?.buffer("the logarithms", logs, (0, sizes.logs))?;
-        let blocks = blocks_of(self.length.div_ceil(TALL) * sizes.sequences * self.heads)?;
-        call.launch("attention_forward", blocks, 4 * (2 * TALL * (self.width | 1) + TALL * (TALL + 1)))
+        let heads = sizes.sequences * self.heads;
+        if self.tensor::<E>([fused.at(0), mixed.at(0)]) {
+            let shared = 2 * (BAND + 2 * SPAN) * (self.width + 8);
+            return call.launch("tensor_forward", blocks_of(self.length.div_ceil(BAND) * heads)?, shared);
+        }
+        let shared = 4 * (2 * TALL * (self.width | 1) + TALL * (TALL + 1));
+        call.launch("attention_forward", blocks_of(self.length.div_ceil(TALL) * heads)?, shared)
     }
 
     /// Queues the backward pass.
@@ -76,10 +90,21 @@ impl Attention {
         let call =
             call.buffer("the working memory", pass.pulls, (0, sizes.logs))?.number(sizes.logs).number(self.width);
         call.element::<E>().launch("attention_pulls", blocks_of(sizes.logs.div_ceil(WARPS))?, 0)?;
+        if self.tensor::<E>([pass.fused.at(0), pass.slope.at(0), pass.gradient.at(0)]) {
+            let (bands, shared) = (self.length.div_ceil(BAND) * sizes.sequences, 4 * (BAND + BRIEF) * (self.width + 8));
+            self.gradients("tensor_keys", pass, &sizes, (bands * self.kv_heads, shared + 4 * 2 * BRIEF))?;
+            return self.gradients("tensor_queries", pass, &sizes, (bands * self.heads, shared));
+        }
         let (tiles, row) = (self.length.div_ceil(LOW) * sizes.sequences, 4 * LOW * (self.width | 1));
         let square = LOW * (LOW + 1);
         self.gradients("attention_keys", pass, &sizes, (tiles * self.kv_heads, 4 * (row + 2 * square)))?;
         self.gradients("attention_queries", pass, &sizes, (tiles * self.heads, 4 * (row + square)))
+    }
+
+    /// Whether tensor cores take it: 16-bit numbers, read eight bytes at a time, and a head of whole squares.
+    fn tensor<E: Element>(&self, addresses: impl IntoIterator<Item = u64>) -> bool {
+        let whole = self.width.is_multiple_of(NARROWEST) && self.width <= TENSOR_WIDEST;
+        E::NARROW && whole && addresses.into_iter().all(|address| address.is_multiple_of(8))
     }
 
     fn gradients<E: Element>(

@@ -30,7 +30,7 @@ macro_rules! source {
 }
 
 /// All sources.
-pub const SOURCES: [Source; 6] = [
+pub const SOURCES: [Source; 7] = [
     source!("compress", true, "compress"),
     source!("update", true, "squares", "norms", "scatter"),
     source!("outer", true, "outer"),
@@ -53,6 +53,7 @@ pub const SOURCES: [Source; 6] = [
         "sum_rows"
     ),
     source!("attention", false, "attention_forward", "attention_pulls", "attention_keys", "attention_queries"),
+    source!("tensor", false, "tensor_forward", "tensor_keys", "tensor_queries"),
     source!("product", false, "product"),
 ];
 

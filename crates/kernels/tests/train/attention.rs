@@ -1,6 +1,6 @@
 //! Attention against its definition in f64, and the definition's gradients against differences.
 
-use pactum_kernels::{Attention, AttentionGradient, Device, DeviceError, Element};
+use pactum_kernels::{Attention, AttentionGradient, Bf16, Device, DeviceError, Element};
 
 use crate::{devices, dot, elements, follows, near, numbers, read, tolerance};
 
@@ -109,16 +109,46 @@ fn emulated_attention_follows_its_definition() {
     for device in devices() {
         for (shape, sequences) in shapes {
             check::<f32>(&device, shape, sequences);
-            check::<pactum_kernels::Bf16>(&device, shape, sequences);
+            check::<Bf16>(&device, shape, sequences);
         }
     }
+}
+
+#[test]
+fn emulated_attention_on_tensor_cores_follows_its_definition() {
+    let shapes = [
+        (Attention { heads: 4, kv_heads: 2, width: 16, length: 10 }, 2),
+        (Attention { heads: 2, kv_heads: 1, width: 32, length: 150 }, 1),
+        (Attention { heads: 1, kv_heads: 1, width: 128, length: 67 }, 1),
+        (Attention { heads: 2, kv_heads: 2, width: 48, length: 128 }, 1),
+    ];
+    for device in devices() {
+        for (shape, sequences) in shapes {
+            check::<Bf16>(&device, shape, sequences);
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_not_aligned_are_taken_too() {
+    let (device, shape) = (devices().remove(0), Attention { heads: 1, kv_heads: 1, width: 16, length: 5 });
+    let numbers = elements::<Bf16>(&numbers(36, 5 * 48)).0;
+    let run = |aside: usize| {
+        let mut whole = vec![Bf16::default(); aside];
+        whole.extend(&numbers);
+        let fused = device.upload(&whole).unwrap().part(aside..whole.len()).unwrap();
+        let (mut out, mut logs) = (device.zeros(5 * 16).unwrap(), device.zeros(5).unwrap());
+        shape.forward(&fused, &mut out, &mut logs).unwrap();
+        read::<Bf16>(&out)
+    };
+    near(&run(1), &run(0), tolerance::<Bf16>());
 }
 
 #[test]
 fn emulated_attention_takes_heads_as_wide_as_allowed() {
     let device = devices().remove(1);
     check::<f32>(&device, Attention { heads: 1, kv_heads: 1, width: 256, length: 65 }, 1);
-    check::<pactum_kernels::Bf16>(&device, Attention { heads: 1, kv_heads: 1, width: 250, length: 3 }, 1);
+    check::<Bf16>(&device, Attention { heads: 1, kv_heads: 1, width: 250, length: 3 }, 1);
 }
 
 #[test]
