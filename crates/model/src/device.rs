@@ -97,6 +97,23 @@ impl DeviceEngine {
         Ok(Self { config: config.clone(), rows_max, network })
     }
 
+    /// Bytes of the device's memory that training with such an engine and a [`DeviceTrainer`] takes, before anything is
+    /// allocated; what the driver and its libraries hold for themselves comes on top.
+    ///
+    /// # Errors
+    /// If the configuration is invalid.
+    pub fn train_bytes(
+        config: &ModelConfig,
+        rows_max: usize,
+        (precision, recompute): (Precision, bool),
+    ) -> Result<u64, ConfigError> {
+        config.validate()?;
+        let operand = if precision == Precision::F32 { 4 } else { 2 };
+        let kept = if recompute { 1 } else { config.layers };
+        let tokens = rows_max.saturating_mul(config.context).min(TOKENS_MAX);
+        Ok(buffers::bytes(config, tokens, (operand, kept)))
+    }
+
     /// The model that this engine runs.
     pub fn config(&self) -> &ModelConfig {
         &self.config

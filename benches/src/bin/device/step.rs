@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
-use pactum_kernels::{Bf16, Device, Factor, Product};
-use pactum_model::{AdamWConfig, DeviceEngine, DeviceTrainer, ModelConfig, Precision, Tokens, initial_parameters};
+use pactum_kernels::{Attention, AttentionGradient, Bf16, Device, Factor, Product};
+use pactum_model::{
+    AdamWConfig, DeviceEngine, DeviceTrainer, ModelConfig, Precision, Tokens, bytes_text, initial_parameters,
+};
 
 use crate::{Error, time};
 
@@ -26,6 +28,7 @@ pub(crate) fn print(device: &Device) -> Result<(), Error> {
     let product = product(device)?;
     let peak = PEAKS.iter().find(|(name, _)| device.name().contains(name)).map_or(product, |(_, peak)| *peak);
     println!("a product of {EDGE}³ in bf16: {:.0} TFLOP/s; MFU is of {:.0} TFLOP/s", product / 1e12, peak / 1e12);
+    attention(device)?;
     MODELS.iter().try_for_each(|(name, rows)| model(device, name, *rows, peak))
 }
 
@@ -39,6 +42,32 @@ fn product(device: &Device) -> Result<f64, Error> {
     Ok(2.0 * (EDGE as f64).powi(3) / seconds)
 }
 
+/// Attention of the preset `1b`, forward and backward: FLOP of what causality leaves, the backward pass being five products
+/// where the forward one is two.
+fn attention(device: &Device) -> Result<(), Error> {
+    let shape = Attention { heads: 32, kv_heads: 8, width: 64, length: 2048 };
+    let (tokens, mixed) = (4 * shape.length, 4 * shape.length * shape.heads * shape.width);
+    let fused_len = mixed + 2 * tokens * shape.kv_heads * shape.width;
+    let (fused, slope) = (device.zeros::<Bf16>(fused_len)?, device.zeros::<Bf16>(mixed)?);
+    let (mut out, mut logs) = (device.zeros::<Bf16>(mixed)?, device.zeros(tokens * shape.heads)?);
+    let forward = time(device, || Ok(shape.forward(&fused, &mut out, &mut logs)?))?;
+    let (mut gradient, mut pulls) = (device.zeros::<Bf16>(fused_len)?, device.zeros(tokens * shape.heads)?);
+    let (fused, mixed_there, logs) = (&fused, &out, &logs);
+    let mut pass = AttentionGradient {
+        fused,
+        mixed: mixed_there,
+        logs,
+        slope: &slope,
+        gradient: &mut gradient,
+        pulls: &mut pulls,
+    };
+    let backward = time(device, || Ok(shape.backward(&mut pass)?))?;
+    let product = (mixed * (shape.length + 1)) as f64;
+    let [forward, backward] = [2.0 * product / forward, 5.0 * product / backward].map(|rate| rate / 1e12);
+    println!("attention in bf16: forward {forward:.0} TFLOP/s, backward {backward:.0} TFLOP/s");
+    Ok(())
+}
+
 fn model(device: &Device, name: &str, rows: usize, peak: f64) -> Result<(), Error> {
     let config = ModelConfig::preset(name).ok_or("there is no such preset")?;
     let columns = config.context + 1;
@@ -50,7 +79,8 @@ fn model(device: &Device, name: &str, rows: usize, peak: f64) -> Result<(), Erro
     let mut torch = Torch::start(&config, rows);
     let (tokens, flops) = ((rows * config.context) as f64, config.plan(rows)?.train_flops() as f64);
     let show = |seconds: f64| format!("{:.0} tokens/s, MFU {:.3}", tokens / seconds, tokens / seconds * flops / peak);
-    println!("\n{name}, {rows} rows of {} tokens in a step", config.context);
+    let bytes = DeviceEngine::train_bytes(&config, rows, (Precision::Bf16, false))?;
+    println!("\n{name}, {rows} rows of {} tokens in a step, {}", config.context, bytes_text(bytes));
     let mut ratios = Vec::new();
     // The first round is for compilers and caches.
     for round in 0..=ROUNDS {

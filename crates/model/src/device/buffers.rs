@@ -130,6 +130,24 @@ impl<E: Operand> Kept<E> {
     }
 }
 
+/// Bytes that training holds: parameters, gradient, moments, and all memory of the passes over so many tokens, where an
+/// operand of products has `operand` bytes and so many blocks are kept. Cosines and sines of positions, the tokens, and what
+/// the driver and its libraries take for themselves come on top.
+pub(super) fn bytes(config: &ModelConfig, tokens: usize, (operand, kept): (usize, usize)) -> u64 {
+    // No product of what a valid configuration allows overflows this.
+    let wide = |value: usize| value as u128;
+    let (tokens, operand, kept) = (wide(tokens), wide(operand), wide(kept));
+    let (width, heads, ffn) = (wide(config.width), wide(config.heads), wide(config.ffn));
+    let (fused, vocab) = (wide(fused_width(config)), wide(config.vocab));
+    let parameters = wide(config.count()) * (4 * 4 + if operand < 4 { operand } else { 0 });
+    let streams = (wide(config.layers) + 1) * tokens * 4 * width;
+    let block = tokens * (4 * (width + 2 + heads) + operand * (fused + width + 2 * ffn));
+    let work = tokens * (4 * (width + heads + 3) + operand * (3 * width + fused + ffn));
+    let logits = operand * tokens.min(wide(chunk(config.vocab))) * vocab;
+    let partial = 4 * tokens.div_ceil(wide(PIECE)) * width.max(wide(widest_bias(config)));
+    u64::try_from(parameters + streams + kept * block + work + logits + partial).unwrap_or(u64::MAX)
+}
+
 /// Queries, keys and values of a token.
 pub(super) fn fused_width(config: &ModelConfig) -> usize {
     (config.heads + 2 * config.kv_heads) * config.head_width()
@@ -138,4 +156,44 @@ pub(super) fn fused_width(config: &ModelConfig) -> usize {
 fn widest_bias(config: &ModelConfig) -> usize {
     let attention = if config.attention_bias { fused_width(config) } else { 0 };
     attention.max(if config.mlp_bias { 2 * config.ffn } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use pactum_kernels::Bf16;
+
+    use super::*;
+
+    fn held<T: Plain>(buffer: &Buffer<T>) -> u64 {
+        (buffer.len() * size_of::<T>()) as u64
+    }
+
+    fn check<E: Operand>(device: &Device, config: &ModelConfig, tokens: usize) {
+        let Kept { middle, attention_scales, ffn_scales, fused, logs, mixed, gate_up } =
+            &Kept::<E>::new(device, config, tokens).unwrap();
+        let kept = [middle, attention_scales, ffn_scales, logs].map(held).iter().sum::<u64>()
+            + [fused, mixed, gate_up].map(held).iter().sum::<u64>();
+        let Work { slope, short, normed, back, fused, hidden, pulls, scales, targets, losses, logits, partial } =
+            &Work::<E>::new(device, config, tokens).unwrap();
+        let work = [slope, pulls, scales, losses, partial].map(held).iter().sum::<u64>()
+            + [short, normed, back, fused, hidden, logits].map(held).iter().sum::<u64>()
+            + held(targets);
+        let streams = ((config.layers + 1) * tokens * config.width * 4) as u64;
+        let vectors = config.count() * if E::NARROW { 18 } else { 16 };
+        for blocks in [1, 3] {
+            let planned = bytes(config, tokens, (size_of::<E>(), blocks as usize));
+            assert_eq!(planned, vectors as u64 + streams + blocks * kept + work);
+        }
+    }
+
+    #[test]
+    fn what_is_planned_is_what_is_allocated() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = Device::emulation(folder.path()).unwrap();
+        let odd = ModelConfig { width: 36, heads: 3, kv_heads: 1, vocab: 50, ..ModelConfig::default() };
+        for config in [ModelConfig { mlp_bias: true, ..odd.clone() }, odd] {
+            check::<f32>(&device, &config, 21);
+            check::<Bf16>(&device, &config, 21);
+        }
+    }
 }
