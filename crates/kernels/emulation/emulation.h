@@ -62,6 +62,11 @@ static inline __attribute__((unused)) unsigned __shfl_down_sync(unsigned mask, u
     return emulated_warp(value)[lane / (unsigned)width == from / (unsigned)width ? from : lane];
 }
 
+static inline __attribute__((unused)) unsigned __shfl_xor_sync(unsigned mask, unsigned value, int by) {
+    (void)mask;
+    return emulated_warp(value)[threadIdx.x % 32 ^ (unsigned)by];
+}
+
 static inline __attribute__((unused)) int __popc(unsigned bits) {
     return __builtin_popcount(bits);
 }
@@ -77,6 +82,37 @@ static inline __attribute__((unused)) unsigned __float_as_uint(float value) {
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
+
+/* sum += left * right on tensor cores, 16 x 16 by 16 x 8, with the fragments that NVIDIA's PTX ISA gives for m16n8k16: of every
+ * factor each lane brings pairs of 16-bit numbers, which the warp exchanges here one by one. */
+static inline __attribute__((unused)) void multiply_add(float *sum, const unsigned *left, const unsigned *right) {
+    unsigned parts[6][32], lane = threadIdx.x % 32, part, place, deep;
+    for (part = 0; part < 6; part += 1) {
+        memcpy(parts[part], emulated_warp(part < 4 ? left[part] : right[part - 4]), sizeof parts[part]);
+    }
+    for (place = 0; place < 4; place += 1) {
+        unsigned row = lane / 4 + 8 * (place / 2), column = lane % 4 * 2 + place % 2;
+        for (deep = 0; deep < 16; deep += 1) {
+            unsigned a = parts[row / 8 + 2 * (deep / 8)][row % 8 * 4 + deep % 8 / 2];
+            unsigned b = parts[4 + deep / 8][column * 4 + deep % 8 / 2];
+            sum[place] += __uint_as_float((a >> deep % 2 * 16) << 16) * __uint_as_float((b >> deep % 2 * 16) << 16);
+        }
+    }
+}
+
+/* What the instruction ldmatrix brings of two transposed squares of 8 x 8: lanes 0 to 15 say where their rows begin. */
+static inline __attribute__((unused)) void turned_squares(unsigned *right, const unsigned short *row) {
+    unsigned lane = threadIdx.x % 32, half;
+    const unsigned *low = emulated_warp((unsigned)(uintptr_t)row);
+    for (half = 0; half < 2; half += 1) {
+        /* All rows lie in one arena, so that the lower bits of their addresses tell how far one is from another. */
+        const unsigned short *one = row + (int)(low[8 * half + lane % 4 * 2] - (unsigned)(uintptr_t)row) / 2;
+        const unsigned short *other = row + (int)(low[8 * half + lane % 4 * 2 + 1] - (unsigned)(uintptr_t)row) / 2;
+        right[half] = one[lane / 4] | (unsigned)other[lane / 4] << 16;
+    }
+}
+
+#define quick_exp expf
 
 /* Fibres change only where they wait, so plain operations are atomic. */
 #define atomicAdd(address, value) emulated_add((address), sizeof *(address), (value))

@@ -23,7 +23,7 @@ typedef unsigned long long u64;
 /* One argument, a structure of words of eight bytes; its size is the same for every compiler. */
 #define KERNEL(name, Arguments) extern "C" __global__ void __launch_bounds__(THREADS) name(const Arguments a)
 /* The block's shared memory; how much there is, the launch says. */
-#define ARENA(name) extern __shared__ u64 name[]
+#define ARENA(name) extern __shared__ __attribute__((aligned(16))) u64 name[]
 #endif
 
 /* A number that came as a word of eight bytes. */
@@ -130,3 +130,91 @@ DEVICE u32 tensor_here(const Tensor *tensors, u64 count) {
     }
     return begun - 1;
 }
+
+/* Element `at` of numbers that are bf16 if `narrow`. */
+DEVICE float element(const void *from, u64 at, u64 narrow) {
+    return narrow ? __uint_as_float((u32)((const u16 *)from)[at] << 16) : ((const float *)from)[at];
+}
+
+/* The nearest bf16, of two equally near ones the even; a NaN stays one. */
+DEVICE u16 narrowed(float value) {
+    u32 bits = __float_as_uint(value);
+    if ((bits & MAGNITUDE) > 0x7f800000u) {
+        return (u16)(bits >> 16 | 0x40u);
+    }
+    return (u16)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+DEVICE void put(void *to, u64 at, u64 narrow, float value) {
+    if (narrow) {
+        ((u16 *)to)[at] = narrowed(value);
+    } else {
+        ((float *)to)[at] = value;
+    }
+}
+
+DEVICE float from_below(float value, u32 by) {
+    return __uint_as_float(__shfl_down_sync(ALL, __float_as_uint(value), by, LANES));
+}
+
+/* --- Attention: a token's row holds its queries, then its keys, then its values, head after head --- */
+
+/* The bits of minus infinity. */
+#define NOTHING 0xff800000u
+
+/* Rows of one head: of each token of a sequence `width` numbers, `stride` from one token to the next. */
+typedef struct {
+    const void *from;
+    u64 start, stride, narrow;
+    u32 width, length;
+} Head;
+
+/* What blocks of attention work on: `group` heads share a head of keys and values. */
+typedef struct {
+    u64 sequences, length, heads, group, width, narrow;
+} Shape;
+
+/* Head number `place` of a token's row of `heads` heads, in one sequence. */
+DEVICE Head head_of(const void *from, Shape shape, u64 sequence, u64 heads, u64 place) {
+    Head head;
+    head.from = from;
+    head.stride = heads * shape.width;
+    head.start = sequence * shape.length * head.stride + place * shape.width;
+    head.narrow = shape.narrow;
+    head.width = (u32)shape.width;
+    head.length = (u32)shape.length;
+    return head;
+}
+
+/* Queries, keys and values, or their gradients, of query head `head`. */
+typedef struct {
+    Head queries, keys, values;
+} Heads;
+
+DEVICE Heads heads_of(const void *fused, Shape shape, u64 sequence, u64 head) {
+    u64 pairs = shape.heads / shape.group, all = shape.heads + 2 * pairs, pair = head / shape.group;
+    Heads heads;
+    heads.queries = head_of(fused, shape, sequence, all, head);
+    heads.keys = head_of(fused, shape, sequence, all, shape.heads + pair);
+    heads.values = head_of(fused, shape, sequence, all, shape.heads + pairs + pair);
+    return heads;
+}
+
+typedef struct {
+    Shape shape;
+    const void *fused;
+    /* [tokens, heads, width]. */
+    void *mixed;
+    /* For each token and head the logarithm of the sum of its weights before they are made shares. */
+    float *logs;
+} AttentionForwardArguments;
+
+typedef struct {
+    Shape shape;
+    const void *fused;
+    /* The gradient by the output, [tokens, heads, width], and of each token and head what forward and pulls left. */
+    const void *slope;
+    const float *logs, *pulls;
+    /* Takes the gradients by queries, keys and values. */
+    void *gradient;
+} AttentionBackwardArguments;

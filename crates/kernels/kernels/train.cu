@@ -1,37 +1,11 @@
-/* The training step besides its matrix products: RMSNorm, rotary positions, SwiGLU, cross-entropy and AdamW, forward and
- * backward. Operands of matrix products are f32 or bf16, all else is f32, and every sum runs in f32 in a fixed order, so
- * that a device repeats its own bits. Training need not agree between machines. */
+/* The training step besides its matrix products and attention: RMSNorm, rotary positions, SwiGLU, cross-entropy, embedding,
+ * biases and AdamW, forward and backward. Operands of matrix products are f32 or bf16, all else is f32, and every sum runs in
+ * f32 in a fixed order, so that a device repeats its own bits. Training need not agree between machines. */
 
 /* Rows whose weight gradient one block sums. */
 #define ROWS 16u
 /* Numbers whose squares one block sums. */
 #define PIECE 32768u
-
-/* Element `at` of numbers that are bf16 if `narrow`. */
-DEVICE float element(const void *from, u64 at, u64 narrow) {
-    return narrow ? __uint_as_float((u32)((const u16 *)from)[at] << 16) : ((const float *)from)[at];
-}
-
-/* The nearest bf16, of two equally near ones the even; a NaN stays one. */
-DEVICE u16 narrowed(float value) {
-    u32 bits = __float_as_uint(value);
-    if ((bits & MAGNITUDE) > 0x7f800000u) {
-        return (u16)(bits >> 16 | 0x40u);
-    }
-    return (u16)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-DEVICE void put(void *to, u64 at, u64 narrow, float value) {
-    if (narrow) {
-        ((u16 *)to)[at] = narrowed(value);
-    } else {
-        ((float *)to)[at] = value;
-    }
-}
-
-DEVICE float from_below(float value, u32 by) {
-    return __uint_as_float(__shfl_down_sync(ALL, __float_as_uint(value), by, LANES));
-}
 
 /* The sum of all threads' values, for all of them. */
 DEVICE float sum_of(float *space, float value) {
@@ -282,5 +256,90 @@ KERNEL(adamw, AdamwArguments) {
         if (a.copy) {
             a.copy[at] = narrowed(parameter);
         }
+    }
+}
+
+typedef struct {
+    const float *table;
+    const u32 *ids;
+    float *out;
+    u64 width, vocabulary;
+} GatherArguments;
+
+/* Each token's row of the table; a token that is not in the vocabulary has zeros. One block for each token. */
+KERNEL(gather, GatherArguments) {
+    u64 id = a.ids[blockIdx.x], row = (u64)blockIdx.x * a.width, at;
+    for (at = threadIdx.x; at < a.width; at += THREADS) {
+        a.out[row + at] = id < a.vocabulary ? a.table[id * a.width + at] : 0.0f;
+    }
+}
+
+typedef struct {
+    float *gradient;
+    const float *slope;
+    /* Tokens of one id lie behind each other in `places`: those of the block's id begin at its start. */
+    const u32 *ids, *starts, *places;
+    u64 width, across;
+} SpreadArguments;
+
+/* gradient[id] += the slopes of all tokens of an id, in their order; `across` blocks for each id that occurs. */
+KERNEL(spread, SpreadArguments) {
+    u32 which = blockIdx.x / (u32)a.across, each;
+    u64 column = (u64)(blockIdx.x % (u32)a.across) * THREADS + threadIdx.x;
+    float sum = 0.0f;
+    if (column < a.width) {
+        for (each = a.starts[which]; each < a.starts[which + 1]; each += 1) {
+            sum += a.slope[a.places[each] * a.width + column];
+        }
+        a.gradient[a.ids[which] * a.width + column] += sum;
+    }
+}
+
+typedef struct {
+    const float *values;
+    void *out;
+    u64 count, narrow;
+} ConvertArguments;
+
+/* Numbers as operands of matrix products: four to each thread. */
+KERNEL(convert, ConvertArguments) {
+    u64 at = (u64)blockIdx.x * 4 * THREADS + threadIdx.x;
+    u32 round;
+    for (round = 0; round < 4 && at < a.count; round += 1, at += THREADS) {
+        put(a.out, at, a.narrow, a.values[at]);
+    }
+}
+
+typedef struct {
+    void *values;
+    const float *bias;
+    u64 width, narrow;
+} AddBiasArguments;
+
+/* Adds the bias to every row; one block for each. */
+KERNEL(add_bias, AddBiasArguments) {
+    u64 row = (u64)blockIdx.x * a.width, at;
+    for (at = threadIdx.x; at < a.width; at += THREADS) {
+        put(a.values, row + at, a.narrow, element(a.values, row + at, a.narrow) + a.bias[at]);
+    }
+}
+
+typedef struct {
+    const void *values;
+    float *partial;
+    u64 rows, width, narrow;
+} SumRowsArguments;
+
+/* For each 16 rows their sum, column by column; as many blocks as a row needs threads for each 16 rows. */
+KERNEL(sum_rows, SumRowsArguments) {
+    u32 across = (u32)((a.width + THREADS - 1) / THREADS), part = blockIdx.x / across;
+    u64 column = (u64)(blockIdx.x % across) * THREADS + threadIdx.x, row = (u64)part * ROWS;
+    u64 end = row + ROWS < a.rows ? row + ROWS : a.rows;
+    float sum = 0.0f;
+    if (column < a.width) {
+        for (; row < end; row += 1) {
+            sum += element(a.values, row * a.width + column, a.narrow);
+        }
+        a.partial[(u64)part * a.width + column] = sum;
     }
 }

@@ -1,10 +1,12 @@
 //! CUDA devices, by the driver's own interface. The one module that calls foreign code.
 #![expect(unsafe_code, reason = "the driver is a foreign library that takes addresses")]
 
+mod blas;
+
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cudarc::driver::sys::{
     CUcontext, CUdevice, CUdevice_attribute_enum as Attribute, CUevent, CUevent_flags_enum as EventFlags, CUfunction,
@@ -13,7 +15,9 @@ use cudarc::driver::sys::{
 use cudarc::driver::{result as driver, sys};
 use cudarc::nvrtc::{self, CompileError, CompileOptions, Ptx};
 
-use crate::device::Machine;
+use blas::Blas;
+
+use crate::device::{Machine, Multiply};
 use crate::error::DeviceError;
 use crate::launch::Launch;
 use crate::source::{OPTIONS, Source, source_of};
@@ -33,13 +37,15 @@ pub(crate) struct Cuda {
     shared: usize,
     architecture: String,
     functions: Mutex<BTreeMap<&'static str, Function>>,
+    /// The library of matrix products, looked for when it is first wanted.
+    blas: OnceLock<Option<Blas>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Function(CUfunction);
 
-// SAFETY: the driver's handles may be used by any thread that has made their context its own, which every call below
-// does first.
+// SAFETY: the handles of the driver and of its library of products may be used by any thread that has made their context
+// its own, which every call below does first.
 unsafe impl Send for Cuda {}
 // SAFETY: as above; the driver locks what it changes.
 unsafe impl Sync for Cuda {}
@@ -88,6 +94,7 @@ impl Cuda {
             shared: usize::try_from(shared).unwrap_or(0),
             architecture: format!("compute_{major}{minor}"),
             functions: Mutex::default(),
+            blas: OnceLock::new(),
         })
     }
 
@@ -118,6 +125,16 @@ impl Cuda {
             functions.insert(kernel, Function(function));
         }
         functions.get(kernel).map(|function| function.0).ok_or(DeviceError::Shape("there is no such kernel"))
+    }
+
+    fn blas(&self) -> Result<Option<&Blas>, DeviceError> {
+        if self.blas.get().is_none() {
+            // Whoever comes second finds what the first has found, and closes its own.
+            if let Err(Some(mut other)) = self.blas.set(Blas::find()?) {
+                other.close();
+            }
+        }
+        Ok(self.blas.get().and_then(Option::as_ref))
     }
 
     /// Lets blocks of a kernel use all shared memory that there is, and gives it as much as caches leave: what the kernels
@@ -225,6 +242,14 @@ impl Machine for Cuda {
         run.map_err(|error| called("run a kernel", error))
     }
 
+    fn multiply(&self, call: &Multiply) -> Result<bool, DeviceError> {
+        self.enter()?;
+        match self.blas()? {
+            Some(blas) => blas.multiply(call, self.queue),
+            None => Ok(false),
+        }
+    }
+
     fn finish(&self) -> Result<(), DeviceError> {
         self.enter()?;
         // SAFETY: the queue lives until this is dropped.
@@ -263,6 +288,9 @@ impl Drop for Cuda {
     fn drop(&mut self) {
         // Nothing can be done about a failure to let go.
         let _ = self.finish();
+        if let Some(Some(blas)) = self.blas.get_mut() {
+            blas.close();
+        }
         // SAFETY: both queues were created by `open`, and nobody else has them.
         let _ = unsafe { driver::stream::destroy(self.queue).and_then(|()| driver::stream::destroy(self.reads)) };
         // SAFETY: the context was retained by `open`.

@@ -29,6 +29,28 @@ pub(crate) trait Machine: Send + Sync + fmt::Debug {
     fn mark(&self) -> Result<u64, DeviceError>;
     fn wait(&self, mark: u64) -> Result<(), DeviceError>;
     fn forget(&self, mark: u64);
+    /// Queues a matrix product by a library, if there is one that takes it; false: nothing was done.
+    fn multiply(&self, _: &Multiply) -> Result<bool, DeviceError> {
+        Ok(false)
+    }
+}
+
+/// A matrix product, with everything checked: `out = left * right`, or that and `sum`. Rows lie behind each other.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a device's library reads it"))]
+pub(crate) struct Multiply {
+    pub(crate) left: u64,
+    pub(crate) right: u64,
+    /// The addend's address, which may be that of the output; 0: none.
+    pub(crate) sum: u64,
+    pub(crate) out: u64,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) depth: usize,
+    /// Whether each factor lies transposed.
+    pub(crate) transposed: [bool; 2],
+    /// Whether factors, and whether addend and output have 16 bits.
+    pub(crate) narrow: [bool; 2],
 }
 
 /// Something that runs the kernels. Cheap to clone.
@@ -121,7 +143,12 @@ impl Device {
     fn room<T: Plain>(&self, len: usize) -> Result<Buffer<T>, DeviceError> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(DeviceError::Shape("more memory than can be addressed"))?;
         let address = if len == 0 { 0 } else { self.0.allocate(bytes)? };
-        Ok(Buffer { device: self.clone(), address, len, numbers: PhantomData })
+        let memory = Arc::new(Memory { device: self.clone(), address });
+        Ok(Buffer { memory, address, len, numbers: PhantomData })
+    }
+
+    pub(crate) fn multiply(&self, call: &Multiply) -> Result<bool, DeviceError> {
+        self.0.multiply(call)
     }
 
     pub(crate) fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
@@ -156,10 +183,25 @@ impl Drop for Mark {
     }
 }
 
+/// What was allocated at once; it is let go when the last buffer in it is.
+#[derive(Debug)]
+struct Memory {
+    device: Device,
+    address: u64,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if self.address != 0 {
+            self.device.0.free(self.address);
+        }
+    }
+}
+
 /// Numbers in the memory of a device.
 #[derive(Debug)]
 pub struct Buffer<T> {
-    device: Device,
+    memory: Arc<Memory>,
     address: u64,
     len: usize,
     numbers: PhantomData<T>,
@@ -181,7 +223,28 @@ impl<T: Plain> Buffer<T> {
     /// The device that holds it.
     #[must_use]
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.memory.device
+    }
+
+    /// A range of it as a buffer of its own over the same memory: what is written to one is read from the other. Work on
+    /// both runs in the order in which it is queued.
+    ///
+    /// # Errors
+    /// If the range is beyond the end.
+    pub fn part(&self, range: Range<usize>) -> Result<Buffer<T>, DeviceError> {
+        if range.end > self.len || range.start > range.end {
+            return Err(DeviceError::Length { what: "the buffer", expected: range.end, found: self.len });
+        }
+        let (memory, address) = (Arc::clone(&self.memory), self.at(range.start));
+        Ok(Buffer { memory, address, len: range.len(), numbers: PhantomData })
+    }
+
+    /// Sets all numbers to zero.
+    ///
+    /// # Errors
+    /// If the device refuses.
+    pub fn clear(&mut self) -> Result<(), DeviceError> {
+        if self.len == 0 { Ok(()) } else { self.device().0.clear(self.address, self.bytes()) }
     }
 
     /// Waits for all queued work and reads everything.
@@ -189,7 +252,7 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// If the device fails.
     pub fn read(&self) -> Result<Vec<T>, DeviceError> {
-        self.device.finish()?;
+        self.device().finish()?;
         self.read_now(0..self.len)
     }
 
@@ -208,7 +271,7 @@ impl<T: Plain> Buffer<T> {
         }
         let mut numbers = vec![T::default(); range.len()];
         if !numbers.is_empty() {
-            self.device.0.read(self.at(range.start), bytes_of_mut(&mut numbers))?;
+            self.device().0.read(self.at(range.start), bytes_of_mut(&mut numbers))?;
         }
         Ok(numbers)
     }
@@ -219,7 +282,7 @@ impl<T: Plain> Buffer<T> {
     /// If there are not as many, or the device fails.
     pub fn write(&mut self, numbers: &[T]) -> Result<(), DeviceError> {
         self.fits(numbers.len())?;
-        if numbers.is_empty() { Ok(()) } else { self.device.0.write(self.address, bytes_of(numbers)) }
+        if numbers.is_empty() { Ok(()) } else { self.device().0.write(self.address, bytes_of(numbers)) }
     }
 
     /// Replaces the content by that of another buffer.
@@ -227,11 +290,11 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// If that is not as long, or the device fails.
     pub fn copy_from(&mut self, other: &Buffer<T>) -> Result<(), DeviceError> {
-        if !self.device.is(&other.device) {
+        if !self.device().is(other.device()) {
             return Err(DeviceError::Shape("a copy's source lies on another device"));
         }
         self.fits(other.len)?;
-        if self.len == 0 { Ok(()) } else { self.device.0.copy(self.address, other.address, self.bytes()) }
+        if self.len == 0 { Ok(()) } else { self.device().0.copy(self.address, other.address, self.bytes()) }
     }
 
     fn fits(&self, found: usize) -> Result<(), DeviceError> {
@@ -246,13 +309,5 @@ impl<T: Plain> Buffer<T> {
     /// The address of an element.
     pub(crate) fn at(&self, index: usize) -> u64 {
         self.address + (index * size_of::<T>()) as u64
-    }
-}
-
-impl<T> Drop for Buffer<T> {
-    fn drop(&mut self) {
-        if self.address != 0 {
-            self.device.0.free(self.address);
-        }
     }
 }

@@ -68,6 +68,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// An address that was checked before.
+    pub(crate) fn address(mut self, address: u64) -> Call<'a> {
+        self.words.push(address);
+        self
+    }
+
     /// Whether elements have 16 bits.
     pub(crate) fn element<E: Element>(self) -> Call<'a> {
         self.number(usize::from(E::NARROW))

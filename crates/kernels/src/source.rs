@@ -30,7 +30,7 @@ macro_rules! source {
 }
 
 /// All sources.
-pub const SOURCES: [Source; 4] = [
+pub const SOURCES: [Source; 7] = [
     source!("compress", true, "compress"),
     source!("update", true, "squares", "norms", "scatter"),
     source!("outer", true, "outer"),
@@ -45,8 +45,16 @@ pub const SOURCES: [Source; 4] = [
         "swiglu_backward",
         "loss",
         "square_sums",
-        "adamw"
+        "adamw",
+        "gather",
+        "spread",
+        "convert",
+        "add_bias",
+        "sum_rows"
     ),
+    source!("attention", false, "attention_forward", "attention_pulls", "attention_keys", "attention_queries"),
+    source!("tensor", false, "tensor_forward", "tensor_keys", "tensor_queries"),
+    source!("product", false, "product"),
 ];
 
 /// What stands at the beginning of every source.

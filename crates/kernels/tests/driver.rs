@@ -1,5 +1,5 @@
-//! What is called of NVIDIA's driver and compiler, tested where there is neither: stand-ins for both, made by the system's C
-//! compiler over the emulation, are loaded under their names. A process of its own, so that no other test meets them.
+//! What is called of NVIDIA's driver, compiler and library of products, tested where there is none of them: stand-ins, made
+//! by the system's C compiler over the emulation, are loaded under their names. A process of its own, so that no other test meets them.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, unsafe_code, reason = "a test fails by panicking, and loading a library is unsafe")]
 
@@ -8,14 +8,16 @@ use std::process::Command;
 
 use libloading::os::unix::{Library, RTLD_NOW};
 use pactum_kernels::{
-    Compress, Device, DeviceError, Divisor, Feedback, Levels, Matrix, Outer, Peer, Picked, SOURCES, Tensor, Update,
+    Bf16, Compress, Device, DeviceError, Divisor, Element, Factor, Feedback, Levels, Matrix, Outer, Peer, Picked,
+    Product, SOURCES, Tensor, Update,
 };
 
 const BASE: &str = include_str!("../kernels/base.cuh");
-const PARTS: [&str; 3] = [
+const PARTS: [&str; 4] = [
     include_str!("../emulation/emulation.h"),
     include_str!("../emulation/fibres.c"),
     include_str!("../emulation/driver.c"),
+    include_str!("../emulation/blas.c"),
 ];
 
 fn folder() -> &'static Path {
@@ -29,7 +31,7 @@ fn build(name: &str) -> PathBuf {
     let table = format!("static const Kernel KERNELS[] = {{ {} }};", entries.collect::<String>());
     let source = folder().join(format!("driver-{}.c", std::process::id()));
     let library = folder().join(format!("{name}-{}", std::process::id()));
-    std::fs::write(&source, [PARTS[0], BASE, &bodies, &table, PARTS[1], PARTS[2]].join("\n")).unwrap();
+    std::fs::write(&source, [PARTS[0], BASE, &bodies, &table, PARTS[1], PARTS[2], PARTS[3]].join("\n")).unwrap();
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let flags =
         ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC", "-pthread"];
@@ -43,7 +45,7 @@ fn build(name: &str) -> PathBuf {
 
 /// The device of the stand-ins. Whoever asks for the driver or the compiler by name gets what is loaded already.
 fn stand_in() -> Device {
-    for name in ["libcuda.so", "libnvrtc.so"] {
+    for name in ["libcuda.so", "libnvrtc.so", "libcublasLt.so"] {
         let path = build(name);
         // SAFETY: the library has just been built, and loading it runs nothing of it.
         let library = unsafe { Library::open(Some(&path), RTLD_NOW) }.unwrap();
@@ -89,14 +91,43 @@ fn results(device: &Device) -> Result<Vec<Vec<u64>>, DeviceError> {
     Ok(small.into_iter().chain(all).collect())
 }
 
+/// Products of small whole numbers, which are exact in any order: the library's where it takes them, else the kernel's.
+fn products<E: Element, O: Element>(device: &Device, depth: usize) -> Result<Vec<f64>, DeviceError> {
+    let (rows, columns) = (5, 7);
+    let whole = |seed: usize, len: usize| (0..len).map(|at| E::from(((at * 31 + seed) % 11) as f32 - 5.0)).collect();
+    let (left, right): (Vec<E>, Vec<E>) = (whole(1, rows * depth), whole(2, 3 + depth * columns));
+    let (left, right) = (device.upload(&left)?, device.upload(&right)?);
+    // Aligned to no more than its elements are.
+    let right = right.part(3..3 + depth * columns)?;
+    let mut found = Vec::new();
+    for turned in 0..4 {
+        let product = Product {
+            left: Factor { numbers: &left, rows, columns: depth, transposed: turned & 1 > 0 },
+            right: Factor { numbers: &right, rows: depth, columns, transposed: turned & 2 > 0 },
+        };
+        let (mut out, mut other) = (device.zeros::<O>(rows * columns)?, device.zeros::<O>(rows * columns)?);
+        product.set(&mut out)?;
+        product.add(&mut out)?;
+        product.add_to(&out, &mut other)?;
+        found.extend(out.read()?.into_iter().chain(other.read()?).map(|number| f64::from(number.into())));
+    }
+    Ok(found)
+}
+
+fn all_products(device: &Device) -> Vec<f64> {
+    let each = [products::<f32, f32>, products::<Bf16, f32>, products::<Bf16, Bf16>, products::<f32, Bf16>];
+    each.into_iter().flat_map(|products| [4, 3].map(|depth| products(device, depth).unwrap()).concat()).collect()
+}
+
 #[test]
 fn the_stand_in_driver_is_called_rightly() {
     let (device, emulation) = (stand_in(), Device::emulation(folder()).unwrap());
     assert_eq!(results(&device).unwrap(), results(&emulation).unwrap());
+    assert_eq!(all_products(&device), all_products(&emulation));
     // From another thread too, which has no context of its own.
     let other = device.clone();
-    let elsewhere = std::thread::spawn(move || results(&other).unwrap()).join().unwrap();
-    assert_eq!(elsewhere, results(&emulation).unwrap());
+    let work = move || (results(&other).unwrap(), all_products(&other));
+    assert_eq!(std::thread::spawn(work).join().unwrap(), (results(&emulation).unwrap(), all_products(&emulation)));
     let error = device.zeros::<f32>(1 << 50).unwrap_err();
     assert!(matches!(&error, DeviceError::Call { reason, .. } if reason.contains("out of memory")), "{error}");
     // What lies on one device is not for another.

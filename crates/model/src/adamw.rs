@@ -30,6 +30,24 @@ impl Default for AdamWConfig {
     }
 }
 
+impl AdamWConfig {
+    /// The factors of the step of this number, counted from one.
+    pub(crate) fn factors(&self, step: u64, norm: f64, rate: f32) -> Factors {
+        let AdamWConfig { beta1, beta2, eps, weight_decay, clip } = *self;
+        let correction = |beta: f32| 1.0 - f64::from(beta).powf(step as f64);
+        let clip = f64::from(clip);
+        Factors {
+            beta1,
+            beta2,
+            eps,
+            rate: (f64::from(rate) / correction(beta1)) as f32,
+            root: (1.0 / correction(beta2).sqrt()) as f32,
+            keep: 1.0 - rate * weight_decay,
+            clip: if norm > clip { (clip / norm) as f32 } else { 1.0 },
+        }
+    }
+}
+
 /// AdamW (Loshchilov and Hutter, arXiv:1711.05101) with clipping by the global norm, over flat vectors.
 ///
 /// With bias correction; weight decay is decoupled and acts before the update, as in PyTorch.
@@ -47,9 +65,36 @@ pub struct AdamW {
 
 /// Neighbouring tensors that are treated alike.
 #[derive(Clone, Debug)]
-struct Span {
-    range: Range<usize>,
-    decays: bool,
+pub(crate) struct Span {
+    pub(crate) range: Range<usize>,
+    pub(crate) decays: bool,
+}
+
+/// The flat vector in as few spans as can be: weight decay acts on matrices only.
+pub(crate) fn spans(specs: &[ParameterSpec]) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for spec in specs {
+        let decays = spec.shape.len() > 1;
+        match spans.last_mut() {
+            Some(span) if span.decays == decays => span.range.end = spec.range().end,
+            _ => spans.push(Span { range: spec.range(), decays }),
+        }
+    }
+    spans
+}
+
+/// Whether saved moments can be those of so many parameters.
+pub(crate) fn check_moments(first: &[f32], second: &[f32], expected: usize) -> Result<(), MomentsError> {
+    for found in [first.len(), second.len()] {
+        if found != expected {
+            return Err(MomentsError::WrongLength { found, expected });
+        }
+    }
+    let damaged = |(m, v): (&f32, &f32)| !m.is_finite() || !v.is_finite() || *v < 0.0;
+    match first.iter().zip(second).position(damaged) {
+        Some(index) => Err(MomentsError::Damaged { index }),
+        None => Ok(()),
+    }
 }
 
 /// What one optimizer step did.
@@ -84,14 +129,7 @@ pub enum MomentsError {
 impl AdamW {
     /// An optimizer for the given tensors, with moments zero. `specs` are those of `ModelConfig::parameters`.
     pub fn new(config: AdamWConfig, specs: &[ParameterSpec]) -> Self {
-        let mut spans: Vec<Span> = Vec::new();
-        for spec in specs {
-            let decays = spec.shape.len() > 1;
-            match spans.last_mut() {
-                Some(span) if span.decays == decays => span.range.end = spec.range().end,
-                _ => spans.push(Span { range: spec.range(), decays }),
-            }
-        }
+        let spans = spans(specs);
         let count = spans.last().map_or(0, |span| span.range.end);
         let (first, second, squares) = (vec![0.0; count], vec![0.0; count], vec![0.0; count.div_ceil(PIECE)]);
         Self { config, spans, first, second, step: 0, team: Arc::new(Team::alone()), squares }
@@ -123,7 +161,7 @@ impl AdamW {
             return StepReport { norm, applied: false };
         }
         self.step += 1;
-        let factors = self.factors(norm, rate);
+        let factors = self.config.factors(self.step, norm, rate);
         for Span { range, decays } in &self.spans {
             let by = if *decays { factors } else { Factors { keep: 1.0, ..factors } };
             let (first, second) = (&mut self.first[range.clone()], &mut self.second[range.clone()]);
@@ -134,21 +172,6 @@ impl AdamW {
             });
         }
         StepReport { norm, applied: true }
-    }
-
-    fn factors(&self, norm: f64, rate: f32) -> Factors {
-        let AdamWConfig { beta1, beta2, eps, weight_decay, clip } = self.config;
-        let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.step as f64);
-        let clip = f64::from(clip);
-        Factors {
-            beta1,
-            beta2,
-            eps,
-            rate: (f64::from(rate) / correction(beta1)) as f32,
-            root: (1.0 / correction(beta2).sqrt()) as f32,
-            keep: 1.0 - rate * weight_decay,
-            clip: if norm > clip { (clip / norm) as f32 } else { 1.0 },
-        }
     }
 
     /// Steps made so far.
@@ -171,16 +194,7 @@ impl AdamW {
     /// # Errors
     /// If a length is wrong or a value impossible; the state is then as before.
     pub fn restore(&mut self, first: &[f32], second: &[f32], steps: u64) -> Result<(), MomentsError> {
-        let expected = self.first.len();
-        for found in [first.len(), second.len()] {
-            if found != expected {
-                return Err(MomentsError::WrongLength { found, expected });
-            }
-        }
-        let damaged = |(m, v): (&f32, &f32)| !m.is_finite() || !v.is_finite() || *v < 0.0;
-        if let Some(index) = first.iter().zip(second).position(damaged) {
-            return Err(MomentsError::Damaged { index });
-        }
+        check_moments(first, second, self.first.len())?;
         self.first.copy_from_slice(first);
         self.second.copy_from_slice(second);
         self.step = steps;

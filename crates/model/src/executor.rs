@@ -60,6 +60,10 @@ pub enum StepError {
     /// The tensor library of the reference executor failed.
     #[error("tensor library: {0}")]
     Backend(String),
+    /// The device of a device's engine failed.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Device(#[from] pactum_kernels::DeviceError),
 }
 
 /// Runs the model forward and backward from a flat parameter vector.

@@ -15,6 +15,9 @@ mod team;
 
 mod reference;
 
+#[cfg(feature = "cuda")]
+mod device;
+
 mod adamw;
 mod rate;
 
@@ -25,6 +28,8 @@ mod score;
 
 pub use adamw::{AdamW, AdamWConfig, MomentsError, StepReport};
 pub use config::{ConfigError, ModelConfig, RopeScaling};
+#[cfg(feature = "cuda")]
+pub use device::{DeviceEngine, DeviceEngineError, DeviceStep, DeviceTrainer, Precision, RestoreError};
 pub use digest::state_digest;
 pub use engine::{Engine, EngineError};
 pub use executor::{Executor, StepError, Tokens};

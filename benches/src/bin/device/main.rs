@@ -1,11 +1,12 @@
 //! The kernels on a CUDA device: first that payloads and parameters are those of the processor, then how near they come to a copy
-//! in the device's memory.
+//! in the device's memory, and last whole training steps beside PyTorch's. It has not run on a GPU yet.
 //!
 //! ```console
 //! $ cargo run --release -p pactum-benches --features cuda --bin device
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints its tables")]
 
+mod step;
 mod train;
 
 use std::process::ExitCode;
@@ -91,7 +92,8 @@ fn measure(device: &Device) -> Result<(), Error> {
         "the goal of {GOAL} of a copy for compression and the outer step is {}",
         if reached { "reached" } else { "not reached" }
     );
-    Ok(())
+    println!();
+    step::print(device)
 }
 
 fn same(what: &str, here: &[f32], there: &[f32]) -> Result<(), Error> {

@@ -2,6 +2,10 @@
 //! the CUDA device of this machine if it has one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attention;
+mod embed;
+mod product;
+
 use std::path::Path;
 
 use pactum_kernels::{

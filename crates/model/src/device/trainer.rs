@@ -1,0 +1,111 @@
+//! Training that stays on a device.
+
+use pactum_kernels::{AdamW, Moments};
+
+use super::{DeviceEngine, DeviceEngineError};
+use crate::adamw::{AdamWConfig, MomentsError, Span, check_moments, spans};
+use crate::executor::{StepError, Tokens};
+
+/// AdamW with clipping by the global norm over an engine's parameters, all of it on the engine's device: the same steps as
+/// [`crate::AdamW`] makes on the processor, to rounding.
+pub struct DeviceTrainer {
+    engine: DeviceEngine,
+    config: AdamWConfig,
+    spans: Vec<Span>,
+    moments: Moments,
+    step: u64,
+}
+
+/// What one training step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceStep {
+    /// Mean cross-entropy over all tokens of the batch before the step, in nats.
+    pub loss: f32,
+    /// Norm of the gradient before clipping.
+    pub norm: f64,
+    /// False if the gradient was not finite: then nothing was changed and the step was not counted.
+    pub applied: bool,
+}
+
+impl DeviceTrainer {
+    /// A trainer of the engine's parameters, with moments zero.
+    ///
+    /// # Errors
+    /// If the device has too little memory.
+    pub fn new(engine: DeviceEngine, config: AdamWConfig) -> Result<Self, DeviceEngineError> {
+        let (spans, count) = (spans(&engine.config.parameters()), engine.config.count());
+        let device = engine.network.weights().parameters.device();
+        let moments = Moments { first: device.zeros(count)?, second: device.zeros(count)? };
+        Ok(Self { engine, config, spans, moments, step: 0 })
+    }
+
+    /// The engine, whose parameters are those that are trained.
+    pub fn engine(&mut self) -> &mut DeviceEngine {
+        &mut self.engine
+    }
+
+    /// One step of the given learning rate on a batch. A batch of more rows than the engine holds at once is worked off in
+    /// parts whose gradients are added up.
+    ///
+    /// # Errors
+    /// If the batch does not fit the model, or the device fails; the step may then be made in part.
+    pub fn step(&mut self, batch: &Tokens<'_>, rate: f32) -> Result<DeviceStep, StepError> {
+        let loss = self.engine.differentiate(batch)?;
+        let norm = AdamW::norm(&self.engine.network.weights().gradient)?;
+        if !norm.is_finite() {
+            return Ok(DeviceStep { loss, norm, applied: false });
+        }
+        self.step += 1;
+        for Span { range, decays } in &self.spans {
+            let by = self.config.factors(self.step, norm, rate);
+            let by = AdamW {
+                beta1: by.beta1,
+                beta2: by.beta2,
+                eps: by.eps,
+                rate: by.rate,
+                root: by.root,
+                keep: if *decays { by.keep } else { 1.0 },
+                clip: by.clip,
+            };
+            self.engine.network.update(&by, &mut self.moments, range.clone())?;
+        }
+        Ok(DeviceStep { loss, norm, applied: true })
+    }
+
+    /// Steps made so far.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// First and second moments, in the order of the parameters.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn moments(&self) -> Result<[Vec<f32>; 2], StepError> {
+        Ok([self.moments.first.read()?, self.moments.second.read()?])
+    }
+
+    /// Takes over saved moments, bit for bit: those of [`DeviceTrainer::moments`] or of [`crate::AdamW`].
+    ///
+    /// # Errors
+    /// If a length is wrong or a value impossible, and the state is then as before; or if the device fails.
+    pub fn restore(&mut self, [first, second]: [&[f32]; 2], steps: u64) -> Result<(), RestoreError> {
+        check_moments(first, second, self.engine.config.count())?;
+        self.moments.first.write(first)?;
+        self.moments.second.write(second)?;
+        self.step = steps;
+        Ok(())
+    }
+}
+
+/// Why moments were not taken over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// They are not those of the model, or damaged.
+    #[error(transparent)]
+    Moments(#[from] MomentsError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] pactum_kernels::DeviceError),
+}
