@@ -27,13 +27,16 @@ pub(crate) fn print() -> Result<(), Error> {
         naive.model.context
     );
     println!("| judged on | copying, two losses each | learner | ratio |\n|---|---|---|---|");
-    for (title, own) in [("the same sequences for all", false), ("sequences of their own", true)] {
+    for (title, kinds) in [
+        ("the same sequences for all", &[false][..]),
+        ("sequences of its own", &[true]),
+        ("both, as by a validator", &[true, false]),
+    ] {
         let (mut slow, mut fast, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..ROUNDS as u64 {
-            let batch =
-                |peer: u64| rows(&naive_model(&learner), SEQUENCES, 1000 + 100 * round + if own { peer } else { 0 });
-            let batches: Vec<_> = (0..PEERS).map(batch).collect();
-            let [before, after] = [naive.all(&learner, &updates, &batches)?, all(&mut learner, &updates, &batches)?];
+            let batches: Vec<_> = (0..PEERS).map(|peer| sets(&naive.model, round, peer, kinds)).collect();
+            let before = naive.all(&learner, &updates, &batches)?;
+            let after = all(&mut learner, &updates, &batches)?;
             slow.push(before);
             fast.push(after);
             ratios.push(after / before);
@@ -43,10 +46,16 @@ pub(crate) fn print() -> Result<(), Error> {
     screened(&mut learner, &updates)
 }
 
+/// What a contribution is judged on: sequences of its own (`true`) or those of all.
+fn sets(model: &ModelConfig, round: u64, peer: u64, kinds: &[bool]) -> Vec<Vec<u32>> {
+    let seed = |own: bool| 1000 + 100 * round + u64::from(own) * (1 + peer);
+    kinds.iter().map(|&own| rows(model, SEQUENCES, seed(own))).collect()
+}
+
 /// One gradient serves all.
 fn screened(learner: &mut Learner, updates: &[SparseUpdate]) -> Result<(), Error> {
     let among: Vec<&SparseUpdate> = updates.iter().cycle().take(256).collect();
-    let batch = rows(&naive_model(learner), SEQUENCES, 7);
+    let batch = rows(&learner.config().model.clone(), SEQUENCES, 7);
     let began = Instant::now();
     learner.screen(&among, &batch)?;
     println!(
@@ -57,16 +66,14 @@ fn screened(learner: &mut Learner, updates: &[SparseUpdate]) -> Result<(), Error
     Ok(())
 }
 
-fn naive_model(learner: &Learner) -> ModelConfig {
-    learner.config().model.clone()
-}
-
 /// Contributions judged in a second by the learner.
-fn all(learner: &mut Learner, updates: &[SparseUpdate], batches: &[Vec<u32>]) -> Result<f64, Error> {
+fn all(learner: &mut Learner, updates: &[SparseUpdate], batches: &[Vec<Vec<u32>>]) -> Result<f64, Error> {
     let among: Vec<&SparseUpdate> = updates.iter().collect();
     let began = Instant::now();
-    for (update, batch) in updates.iter().zip(batches) {
-        learner.judge(update, &among, STEP, batch)?;
+    for (update, sets) in updates.iter().zip(batches) {
+        for batch in sets {
+            learner.judge(update, &among, STEP, batch)?;
+        }
     }
     Ok(updates.len() as f64 / began.elapsed().as_secs_f64())
 }
@@ -78,14 +85,16 @@ struct Naive {
 }
 
 impl Naive {
-    fn all(&mut self, learner: &Learner, updates: &[SparseUpdate], batches: &[Vec<u32>]) -> Result<f64, Error> {
+    fn all(&mut self, learner: &Learner, updates: &[SparseUpdate], batches: &[Vec<Vec<u32>>]) -> Result<f64, Error> {
         let began = Instant::now();
-        for (update, ids) in updates.iter().zip(batches) {
+        for (update, sets) in updates.iter().zip(batches) {
             let mut moved = learner.parameters().to_vec();
             update.add_to(&mut moved, -STEP);
-            let batch = Tokens { ids, rows: SEQUENCES, columns: self.model.context + 1 };
-            self.engine.forward_losses(learner.parameters(), &batch)?;
-            self.engine.forward_losses(&moved, &batch)?;
+            for ids in sets {
+                let batch = Tokens { ids, rows: SEQUENCES, columns: self.model.context + 1 };
+                self.engine.forward_losses(learner.parameters(), &batch)?;
+                self.engine.forward_losses(&moved, &batch)?;
+            }
         }
         Ok(updates.len() as f64 / began.elapsed().as_secs_f64())
     }

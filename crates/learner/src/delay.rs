@@ -14,15 +14,22 @@
 //! is left is the committed parameters less the worker's share of what is on its way,
 //!
 //! ```text
-//! start(w) = θ(w) − α/M · p(w−1)        p: the node's own payload, decoded
+//! start(w) = θ(w) − α·s·p(w−1)        p: the node's own payload, decoded; s: its share, 1/M for a mean over peers
 //! ```
 //!
+//! A mean over contributors divides each coordinate by the number of those that sent it. How many that will be is not known
+//! yet, so s is its mean in the aggregate that was applied last: over all coordinates that peers sent, 1 / contributors
+//! averages to the size of their union over the sum of their sizes. Like M this follows from public payloads.
+//!
 //! That is where window w trains from, on a copy. Its pseudo-gradient is start(w) − θ'(w): relative to where it began, so that
-//! no step is counted twice. Nothing that another node sees depends on the start. M is the number of updates that were applied
-//! last, 1 before the first; alone, the start is the committed parameters of the same run without delay, bit for bit.
+//! no step is counted twice. Nothing that another node sees depends on the start. Before the first aggregate s is 1; alone it
+//! stays 1, and the start is the committed parameters of the same run without delay, bit for bit.
+//!
+//! What the others have on its way no node can know, so a delay still costs: see the convergence example.
 
 use crate::Learner;
 use crate::learner::Sent;
+use pactum_compress::{Layout, Mean, Weighted, aggregate};
 use std::sync::Arc;
 
 /// The share of an own payload that a window's training starts ahead of the committed parameters.
@@ -34,8 +41,17 @@ pub(crate) struct Ahead {
 impl Learner {
     /// `None` where training starts at the committed parameters.
     pub(crate) fn ahead(&self) -> Option<Ahead> {
-        let scale = -self.config.outer.rate / self.committed.peers as f32;
+        let scale = -(self.config.outer.rate * self.committed.share);
         self.committed.sent.as_ref().map(|sent| Ahead { sent: Arc::clone(sent), scale })
+    }
+}
+
+/// What part of a peer's values the mean over `updates` keeps, on average over all values.
+pub(crate) fn share(layout: &Layout, updates: &[Weighted<'_>], mean: Mean) -> f32 {
+    let sent: usize = updates.iter().map(|peer| peer.update.selected()).sum();
+    match mean {
+        Mean::Contributors if sent > 0 => aggregate(layout, updates, mean).0.selected() as f32 / sent as f32,
+        _ => 1.0 / updates.len().max(1) as f32,
     }
 }
 

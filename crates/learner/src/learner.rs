@@ -40,8 +40,8 @@ pub(crate) struct Committed {
     pub(crate) window: u64,
     /// With a delay: this node's own payload of the window before, whose updates are not applied yet.
     pub(crate) sent: Option<Arc<Sent>>,
-    /// How many updates were applied last; 1 before the first.
-    pub(crate) peers: u64,
+    /// With a delay: the share of an own payload that stood in the aggregate which was applied last; 1 before the first.
+    pub(crate) share: f32,
 }
 
 /// Committed state that is not always in memory.
@@ -106,7 +106,7 @@ impl Learner {
                 feedback: Held::Zero,
                 window: 0,
                 sent: None,
-                peers: 1,
+                share: 1.0,
             },
             working: Working::default(),
             pending: None,

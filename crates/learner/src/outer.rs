@@ -1,4 +1,5 @@
 use crate::Learner;
+use crate::delay::share;
 use crate::learner::{Held, Pending, Sent};
 use pactum_compress::{OuterReport, Weighted, outer_step};
 use std::sync::Arc;
@@ -96,8 +97,8 @@ impl Learner {
         let outer =
             outer_step(Arc::make_mut(&mut self.committed.theta).as_mut_slice(), &self.layout, updates, mean, rate);
         let report = ApplyReport { window: self.committed.window, outer };
-        if !updates.is_empty() {
-            self.committed.peers = updates.len() as u64;
+        if self.config.outer.apply_delay > 0 && !updates.is_empty() {
+            self.committed.share = share(&self.layout, updates, mean);
         }
         self.commit(own_included);
         Ok(report)

@@ -32,8 +32,8 @@ struct Header {
 struct Delayed {
     /// Length of the payload that is on its way, 0 if there is none.
     sent_bytes: u64,
-    /// How many updates were applied last.
-    peers: u64,
+    /// The share of an own payload in the aggregate that was applied last.
+    share: f32,
 }
 
 impl Header {
@@ -46,7 +46,7 @@ impl Header {
         bytes[12..16].copy_from_slice(&self.pending_steps.to_le_bytes());
         bytes[16..48].copy_from_slice(&self.model);
         let mut numbers = vec![self.parameters, self.window, self.optimizer_steps, self.payload_bytes];
-        numbers.extend(self.delayed.iter().flat_map(|delayed| [delayed.sent_bytes, delayed.peers]));
+        numbers.extend(self.delayed.iter().flat_map(|delayed| [delayed.sent_bytes, delayed.share.to_bits().into()]));
         for (place, number) in bytes[48..].chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
@@ -159,7 +159,7 @@ impl Learner {
         let sent = self.committed.sent.as_ref().filter(|_| full);
         let payloads = pending.map(|pending| &pending.sent).into_iter().chain(sent).cloned().collect();
         let delayed =
-            Delayed { sent_bytes: sent.map_or(0, |sent| sent.payload.len() as u64), peers: self.committed.peers };
+            Delayed { sent_bytes: sent.map_or(0, |sent| sent.payload.len() as u64), share: self.committed.share };
         let header = Header {
             full,
             model: model_digest(&self.config, &self.layout.digest()),

@@ -1,7 +1,9 @@
+use super::share;
 use crate::learner::tests::{batch, micro, train};
 use crate::{Learner, LearnerConfig, RestoreError, Weighted};
-use pactum_compress::{Quantiser, Settings, SparseUpdate};
+use pactum_compress::{Mean, Quantiser, Settings, SparseUpdate};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 fn delayed() -> LearnerConfig {
     let mut config = micro();
@@ -98,12 +100,18 @@ fn training_starts_ahead_and_leaves_no_trace() {
         payload(&mut other, 5)
     };
     payload(&mut learner, 1);
-    apply(&mut learner, &[own, other], Some(true));
-    // Two updates were applied last: half of the own one is ahead.
+    let both = [own, other];
+    apply(&mut learner, &both, Some(true));
+    // What was applied last tells what share of the own values is ahead.
+    let places = both
+        .each_ref()
+        .map(|payload| learner.check(payload).unwrap().entries().map(|(at, _)| at).collect::<BTreeSet<usize>>());
+    let share = places[0].union(&places[1]).count() as f32 / (places[0].len() + places[1].len()) as f32;
+    assert!(0.5 < share && share < 1.0, "{share}");
     let before = learner.state_digest();
     let mut expected = learner.parameters().to_vec();
     let sent = learner.check(learner.sent_payload().unwrap()).unwrap();
-    sent.add_to(&mut expected, -0.5);
+    sent.add_to(&mut expected, -share);
     train(&mut learner, 2, 1);
     let (start, mut expected_step) = (expected.clone(), Learner::new(micro(), 1).unwrap());
     expected_step.committed.theta = std::sync::Arc::new(expected);
@@ -239,4 +247,21 @@ fn a_snapshot_fits_its_delay_only() {
     content.extend_from_slice(digest.as_bytes());
     let error = Learner::restore(delayed(), &content).unwrap_err().to_string();
     assert!(error.contains("the payload on its way: "), "{error}");
+}
+
+#[test]
+fn the_share_is_that_of_the_mean() {
+    let mut learner = Learner::new(delayed(), 1).unwrap();
+    let payload = payload(&mut learner, 0);
+    let update = learner.check(&payload).unwrap();
+    for (peers, mean, expected) in [
+        (1, Mean::Peers, 1.0),
+        (1, Mean::Contributors, 1.0),
+        (4, Mean::Peers, 0.25),
+        // All sent the same places.
+        (4, Mean::Contributors, 0.25),
+    ] {
+        let updates = vec![Weighted { update: &update, weight: 1.0 }; peers];
+        assert_eq!(share(&learner.layout, &updates, mean), expected, "{peers} {mean:?}");
+    }
 }

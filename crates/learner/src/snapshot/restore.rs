@@ -26,7 +26,7 @@ impl Header {
         };
         let delayed = match version {
             ..=VERSION_PLAIN => None,
-            _ => Some(Delayed { sent_bytes: number(4)?, peers: number(5)?.max(1) }),
+            _ => Some(Delayed { sent_bytes: number(4)?, share: f32::from_bits(number(5)? as u32) }),
         };
         let full = header[10] == 1;
         let [parameters, window] = [number(0)?, number(1)?];
@@ -90,7 +90,10 @@ impl Learner {
             learner.committed.feedback = held(finite(next()?, "the error feedback", &specs)?);
         }
         if let Some(delayed) = header.delayed {
-            learner.committed.peers = delayed.peers;
+            if !(0.0..=1.0).contains(&delayed.share) {
+                return Err(RestoreError::Damaged { what: "a share above 1".to_owned() });
+            }
+            learner.committed.share = delayed.share;
         }
         let (pending, sent) = payloads.split_at(payloads.len() - header.sent_bytes() as usize);
         if !pending.is_empty() {
