@@ -1,6 +1,6 @@
 //! Pseudo-gradients of a small model in training.
 
-use pactum_compress::{Mean, Quantiser, Settings};
+use pactum_compress::{Quantiser, Settings};
 use pactum_learner::{CompressionConfig, InnerConfig, Learner, LearnerConfig, OuterConfig, Weighted};
 use pactum_model::{AdamWConfig, ModelConfig, RateSchedule};
 
@@ -107,7 +107,7 @@ fn config(width: usize) -> LearnerConfig {
     LearnerConfig {
         model,
         inner: InnerConfig { steps: 15, batch: 16, optimizer: AdamWConfig::default(), rate },
-        outer: OuterConfig { rate: 1.0, mean: Mean::Contributors },
+        outer: OuterConfig::default(),
         compression: CompressionConfig { edge: 64, settings: Settings::new(64, Quantiser::TwoLevels), decay: 0.95 },
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     }

@@ -109,13 +109,15 @@ fn plan(args: &PlanArgs) -> Result<(), Failure> {
         ("the training step", step.train_bytes()),
         ("the training step, recomputing", step.recomputing_bytes()),
         ("pactum train", learner.alone_bytes()),
-        ("a node of a network", learner.network_bytes()),
+        ("a miner of a network", learner.network_bytes()),
+        ("either with --offload", learner.offloaded_bytes()),
+        ("a validator of a network", learner.validator_bytes()),
     ] {
         output(format!("  {what:<32}{:>10}  {}", bytes_text(bytes), verdict(bytes)))?;
     }
     output(format!("largest batch in one pass: {}", largest(&config, available, Plan::train_bytes)?))?;
     output(format!("  if recomputing: {}", largest(&config, available, Plan::recomputing_bytes)?))?;
-    if step.recomputing_bytes().min(step.train_bytes()).min(learner.alone_bytes()) > available {
+    if step.recomputing_bytes().min(step.train_bytes()).min(learner.offloaded_bytes()) > available {
         return Err(Failure::new("nothing fits: choose a smaller model, batch or sequence, or another machine"));
     }
     Ok(())

@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// Leaves the trained model in a folder, in Hugging Face's layout
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Keep the committed moments on disk while a window trains: less memory, more writing
+    #[arg(long)]
+    offload: bool,
     /// Memory to keep within, such as 16GB [default: what this machine has left]
     #[arg(long, value_parser = parse_bytes)]
     memory: Option<u64>,
@@ -122,7 +125,8 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     config.inner.rate = args.schedule.applied(config.inner.rate, hparams.inner.warmup.into(), total);
     let plan = config.memory()?;
     let available = args.memory.or_else(available_memory);
-    refuse_unless_fits("this training", plan.alone_bytes(), available, &plan)?;
+    let needed = if args.offload { plan.offloaded_bytes() } else { plan.alone_bytes() };
+    refuse_unless_fits("this training", needed, available, &plan)?;
     let dir = args.dir.clone().map_or_else(|| paths::fresh("train"), Ok)?;
     let folder = dir.join("data");
     let dataset = if dir.join(REPORT).exists() {
@@ -187,6 +191,7 @@ impl Session {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Learner::new(config, args.seed)?,
             Err(error) => return Err(Failure::because(format!("cannot read {}", dir.join(STATE).display()), &error)),
         };
+        let learner = if args.offload { learner.offloading(Box::new(scratch(dir)?)) } else { learner };
         let mut session = Self { learner, report, dir: dir.to_owned() };
         session.report.points.retain(|point| point.window < session.learner.window());
         // From here on the folder's data is that of this report.
@@ -233,7 +238,7 @@ impl Session {
     /// The report is kept first: a point beyond the state is dropped when the training goes on, and measured again.
     fn keep(&self) -> Result<(), Failure> {
         self.report.write_durably(&self.dir.join(REPORT))?;
-        replace(&self.dir.join(STATE), |file| self.learner.write_snapshot(true, file))
+        replace(&self.dir.join(STATE), |file| self.learner.capture(true)?.write(file))
     }
 
     /// The model and its tokenizer, for those who use it.
@@ -244,6 +249,16 @@ impl Session {
         }
         output(format!("model in {}", out.display()))
     }
+}
+
+/// A file without a name, which the system forgets with the process.
+fn scratch(dir: &Path) -> Result<fs::File, Failure> {
+    let path = dir.join("scratch");
+    let file = fs::File::options().create(true).truncate(true).read(true).write(true).open(&path);
+    let file = file.map_err(|error| Failure::because(format!("cannot write {}", path.display()), &error))?;
+    // Where an open file cannot be removed it stays, and is emptied at the next start.
+    let _ = fs::remove_file(&path);
+    Ok(file)
 }
 
 /// Files of a training.

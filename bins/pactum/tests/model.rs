@@ -94,14 +94,14 @@ fn plans_say_what_fits() {
     let plan = good(&["model", "plan", "mini", "--batch", "4", "--memory", "16GB"]);
     assert!(plan.contains("memory of a training step, 4 rows of 256 tokens, f32:"), "{plan}");
     assert!(plan.contains("memory to fit into    16.0 GB"), "{plan}");
-    assert_eq!(plan.matches("  fits").count(), 4, "{plan}");
+    assert_eq!(plan.matches("  fits").count(), 6, "{plan}");
     assert!(plan.contains("largest batch in one pass: ") && !plan.contains("none"), "{plan}");
 
     let short = good(&["model", "plan", "mini", "--sequence", "64", "--memory", "200MB"]);
     assert!(short.contains("1 rows of 64 tokens"), "{short}");
 
     let large = refused(&["model", "plan", "70b", "--memory", "16GB"], 1, "nothing fits: choose a smaller model");
-    assert_eq!(large.out.matches("does not fit").count(), 4, "{}", large.out);
+    assert_eq!(large.out.matches("does not fit").count(), 6, "{}", large.out);
     assert!(large.out.contains("largest batch in one pass: none"), "{}", large.out);
     refused(&["model", "plan", "mini", "--memory", "much"], 2, "is no amount of memory: write 512MB or 16GB");
 }
@@ -144,6 +144,20 @@ fn what_was_trained_can_be_used() {
     assert!(number("loss") < 0.5, "{measured}");
     assert!((number("perplexity").ln() - number("loss")).abs() < 1e-3, "{measured}");
     assert!((number("bits per byte") - number("loss") / 2_f64.ln()).abs() < 1e-3, "{measured}");
+}
+
+#[test]
+fn offloading_changes_no_byte_of_what_is_kept() {
+    let trained = Trained::new("1");
+    let text = trained.path("text.txt");
+    for (dir, more) in [("kept", &[][..]), ("offloaded", &["--offload"])] {
+        let dir = trained.path(dir);
+        let arguments = ["train", "--preset", "micro", "--windows", "3", "--data", &text, "--dir", &dir];
+        good(&[&arguments, more].concat());
+    }
+    let state = |dir: &str| fs::read(Path::new(&trained.path(dir)).join("state.snapshot")).unwrap();
+    assert!(state("kept") == state("offloaded"));
+    assert!(!Path::new(&trained.path("offloaded")).join("scratch").exists());
 }
 
 #[test]

@@ -1,6 +1,7 @@
-use crate::{InnerReport, Learner};
+use crate::{InnerError, InnerReport, Learner};
 use pactum_data::{Assignment, AssignmentError, Dataset, SampleError};
 use pactum_model::StepError;
+use std::io;
 
 /// How [`train_alone`] trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ fn train_window(
         return Err(error.into());
     }
     if stopped {
-        learner.reset_window();
+        learner.reset_window()?;
         return Ok(None);
     }
     learner.commit_alone();
@@ -101,6 +102,18 @@ pub enum AloneError {
     /// The dataset does not fit the model.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// What is offloaded cannot be written or read.
+    #[error("the optimizer's state cannot be laid aside: {0}; is the disk full?")]
+    Scratch(#[from] io::Error),
+}
+
+impl From<InnerError> for AloneError {
+    fn from(error: InnerError) -> Self {
+        match error {
+            InnerError::Step(error) => error.into(),
+            InnerError::Scratch(error) => error.into(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -140,9 +153,9 @@ mod tests {
         };
         train_alone(&mut stopped, &dataset, &options, &mut one_step, &mut |_| panic!("no window was done")).unwrap();
         assert_eq!((stopped.window(), steps), (3, 2));
-        let mut resumed = Learner::restore(micro(), &stopped.snapshot(true)).unwrap();
+        let mut resumed = Learner::restore(micro(), &stopped.snapshot(true).unwrap()).unwrap();
         let rest = AloneOptions { windows: 3, ..options };
         train_alone(&mut resumed, &dataset, &rest, &mut || true, &mut |_| true).unwrap();
-        assert_eq!(resumed.snapshot(true), learner.snapshot(true));
+        assert_eq!(resumed.snapshot(true).unwrap(), learner.snapshot(true).unwrap());
     }
 }

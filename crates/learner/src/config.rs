@@ -39,6 +39,9 @@ pub struct OuterConfig {
     pub rate: f32,
     /// By what the sum of the peers' updates is divided.
     pub mean: Mean,
+    /// Windows that pass before a window's updates are applied, 0 or 1. With 1, those of window w are applied at the end of
+    /// window w + 1, so that they can be gathered while that window trains.
+    pub apply_delay: u8,
 }
 
 /// Compression with error feedback.
@@ -73,9 +76,9 @@ impl Default for InnerConfig {
 }
 
 impl Default for OuterConfig {
-    /// Rate 1, mean over contributors.
+    /// Rate 1, mean over contributors, no delay.
     fn default() -> Self {
-        Self { rate: 1.0, mean: Mean::Contributors }
+        Self { rate: 1.0, mean: Mean::Contributors, apply_delay: 0 }
     }
 }
 
@@ -95,6 +98,9 @@ impl LearnerConfig {
         }
         if !(outer.rate.is_finite() && outer.rate >= 0.0) {
             return out_of_range("the outer rate must be finite and not negative");
+        }
+        if outer.apply_delay > 1 {
+            return out_of_range("the apply delay must be 0 or 1");
         }
         if !(0.0..=1.0).contains(&compression.decay) {
             return out_of_range("the decay of the error feedback must lie between 0 and 1");

@@ -1,5 +1,9 @@
 use crate::Learner;
-use pactum_model::{Executor, StepError, Tokens};
+use crate::learner::Held;
+use crate::shelf::Place;
+use pactum_model::{AdamW, Executor, StepError, Tokens};
+use std::io;
+use std::sync::Arc;
 
 /// What [`Learner::inner_steps`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -16,6 +20,18 @@ pub struct InnerReport {
     pub rejected: u32,
 }
 
+/// Why training ended early. The steps made before stay in the working copy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InnerError {
+    /// A batch does not fit the model.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// What was offloaded cannot be written or read.
+    #[error("the optimizer's state cannot be laid aside: {0}; is the disk full?")]
+    Scratch(#[from] io::Error),
+}
+
 impl Learner {
     /// Trains the working copy for at most `steps` steps; the committed state is untouched.
     ///
@@ -24,44 +40,131 @@ impl Learner {
     /// same window to train further.
     ///
     /// # Errors
-    /// If a batch does not fit the model. The steps made before stay in the working copy.
+    /// If a batch does not fit the model, or what is [offloaded](Learner::offloading) cannot be written or read.
     pub fn inner_steps(
         &mut self,
         batches: &mut dyn FnMut(u32) -> Option<Vec<u32>>,
         steps: u32,
         keep_going: &mut dyn FnMut() -> bool,
-    ) -> Result<InnerReport, StepError> {
+    ) -> Result<InnerReport, InnerError> {
         let mut report = InnerReport::default();
+        let loss = self.make_steps(batches, steps, keep_going, &mut report);
+        self.ready_feedback()?;
+        let positions = report.samples * (self.config.model.context as u64 + 1);
+        Ok(InnerReport { loss: (loss? / positions.max(1) as f64) as f32, ..report })
+    }
+
+    /// The sum of the steps' losses, each times its token ids.
+    fn make_steps(
+        &mut self,
+        batches: &mut dyn FnMut(u32) -> Option<Vec<u32>>,
+        steps: u32,
+        keep_going: &mut dyn FnMut() -> bool,
+        report: &mut InnerReport,
+    ) -> Result<f64, InnerError> {
         let mut loss = 0.0;
         while report.steps < steps && keep_going() {
             let Some(ids) = batches(self.working.steps) else { break };
             let batch = self.tokens(&ids)?;
-            loss += f64::from(self.inner_step(&batch, &mut report)?) * batch.ids.len() as f64;
+            loss += f64::from(self.inner_step(&batch, report)?) * batch.ids.len() as f64;
             report.steps += 1;
             report.samples += batch.rows as u64;
             report.tokens += (batch.rows * self.config.model.context) as u64;
         }
-        if report.samples > 0 {
-            loss /= (report.samples * (self.config.model.context as u64 + 1)) as f64;
-        }
-        Ok(InnerReport { loss: loss as f32, ..report })
+        Ok(loss)
     }
 
-    fn inner_step(&mut self, batch: &Tokens<'_>, report: &mut InnerReport) -> Result<f32, StepError> {
+    fn inner_step(&mut self, batch: &Tokens<'_>, report: &mut InnerReport) -> Result<f32, InnerError> {
         let place = self.committed.window.saturating_mul(u64::from(self.config.inner.steps));
+        let mut optimizer = match self.working.steps {
+            0 => self.begin_window()?,
+            _ => self.optimizer_in_training(),
+        };
         let working = &mut self.working;
-        if working.steps == 0 {
-            working.theta.clone_from(&self.committed.theta);
-            working.gradient.resize(working.theta.len(), 0.0);
-        }
-        let loss = self.engine.loss_and_gradient(&working.theta, batch, &mut working.gradient)?;
-        let rate = self.config.inner.rate.rate(place.saturating_add(u64::from(working.steps)));
-        let step = working.optimizer.step(&mut working.theta, &working.gradient, rate);
-        report.rejected += u32::from(!step.applied);
+        working.gradient.resize(working.theta.len(), 0.0);
+        let loss = self.engine.loss_and_gradient(&working.theta, batch, &mut working.gradient);
+        let applied = loss.as_ref().is_ok_and(|_| {
+            let rate = self.config.inner.rate.rate(place.saturating_add(u64::from(working.steps)));
+            optimizer.step(&mut working.theta, &working.gradient, rate).applied
+        });
+        working.optimizer = Some(optimizer);
+        let loss = loss?;
+        report.rejected += u32::from(!applied);
         working.steps = working.steps.saturating_add(1);
         Ok(loss)
     }
 
+    /// Puts the working copy where the window's training starts, and returns its optimizer.
+    fn begin_window(&mut self) -> io::Result<AdamW> {
+        self.recall()?;
+        self.offload_feedback()?;
+        let optimizer = self.optimizer_at_start()?;
+        self.working.theta.clone_from(&self.committed.theta);
+        if let Some(ahead) = self.ahead() {
+            ahead.step(&mut self.working.theta);
+        }
+        Ok(optimizer)
+    }
+
+    /// Lays E aside, if that is wanted. Its memory becomes the gradient's.
+    fn offload_feedback(&mut self) -> io::Result<()> {
+        if let (Held::Here(feedback), Some(shelf)) = (&self.committed.feedback, &self.shelf) {
+            shelf.put(Place::Feedback, feedback)?;
+            if let Held::Here(feedback) = std::mem::replace(&mut self.committed.feedback, Held::Away) {
+                self.reuse(feedback);
+            }
+        }
+        Ok(())
+    }
+
+    /// Once the steps are made the gradient has no use: there E waits to become E'.
+    fn ready_feedback(&mut self) -> io::Result<()> {
+        match (&self.committed.feedback, &self.shelf) {
+            (Held::Away, Some(shelf)) if self.working.steps > 0 => {
+                self.working.gradient.resize(self.committed.theta.len(), 0.0);
+                shelf.read(Place::Feedback, &mut self.working.gradient)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The optimizer in the middle of a window.
+    pub(crate) fn optimizer_in_training(&mut self) -> AdamW {
+        let from_pending = || self.pending.as_ref().map(|pending| AdamW::clone(&pending.optimizer));
+        self.working.optimizer.take().or_else(from_pending).unwrap_or_else(|| self.fresh_optimizer())
+    }
+
+    /// A copy of the committed optimizer, or that one itself if it is laid aside.
+    fn optimizer_at_start(&mut self) -> io::Result<AdamW> {
+        let spare = self.working.optimizer.take();
+        match (std::mem::replace(&mut self.committed.optimizer, Held::Away), &self.shelf) {
+            (Held::Here(committed), Some(shelf)) => {
+                let kept = Arc::clone(&committed);
+                self.committed.optimizer = Held::Here(kept);
+                shelf.put(Place::First, committed.first_moments())?;
+                shelf.put(Place::Second, committed.second_moments())?;
+                self.committed.steps = committed.steps();
+                self.committed.optimizer = Held::Away;
+                drop(spare);
+                Ok(Arc::unwrap_or_clone(committed))
+            }
+            (Held::Here(committed), None) => {
+                let optimizer = match spare {
+                    Some(mut spare) => {
+                        spare.copy_from(&committed);
+                        spare
+                    }
+                    None => AdamW::clone(&committed),
+                };
+                self.committed.optimizer = Held::Here(committed);
+                Ok(optimizer)
+            }
+            (Held::Zero | Held::Away, _) => {
+                self.committed.optimizer = Held::Zero;
+                Ok(self.fresh_optimizer())
+            }
+        }
+    }
     /// Full rows of `context + 1` ids.
     pub(crate) fn tokens<'a>(&self, ids: &'a [u32]) -> Result<Tokens<'a>, StepError> {
         let columns = self.config.model.context + 1;

@@ -1,6 +1,7 @@
 use crate::Learner;
 use pactum_compress::{SparseUpdate, clips};
 use pactum_model::{Executor, StepError};
+use std::sync::Arc;
 
 /// The loss of one sequence with and without a contribution, in nats per token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +46,7 @@ impl Learner {
         }
         let before = self.losses(batch)?;
         let tokens = self.tokens(batch)?;
-        let theta = &mut self.committed.theta;
+        let theta = Arc::make_mut(&mut self.committed.theta);
         let saved = update.read_from(theta);
         let scales: Vec<f32> = clips(update, among).into_iter().map(|clip| -step * clip).collect();
         update.add_scaled(theta, &scales);
@@ -91,10 +92,16 @@ impl Learner {
             return Err(JudgeError::OtherModel);
         }
         let tokens = self.tokens(batch)?;
-        let gradient = &mut self.working.gradient;
+        // In the middle of a window the gradient's memory may hold what is to be sent.
+        let spare = self.working.steps == 0;
+        let mut gradient = if spare { std::mem::take(&mut self.working.gradient) } else { Vec::new() };
         gradient.resize(self.committed.theta.len(), 0.0);
-        self.engine.loss_and_gradient(&self.committed.theta, &tokens, gradient)?;
-        Ok(updates.iter().map(|update| update.dot(gradient)).collect())
+        let loss = self.engine.loss_and_gradient(&self.committed.theta, &tokens, &mut gradient);
+        let found = loss.map(|_| updates.iter().map(|update| update.dot(&gradient)).collect());
+        if spare {
+            self.working.gradient = gradient;
+        }
+        Ok(found?)
     }
 }
 

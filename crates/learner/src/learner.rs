@@ -1,14 +1,19 @@
+use crate::shelf::{Place, Scratch, Shelf};
 use crate::{LearnerConfig, LearnerError};
 use pactum_compress::{CodecError, Compressor, Layout, Limits, SparseUpdate, decode, payload_bytes_max};
 use pactum_model::{
     AdamW, Engine, GenerateError, GenerateOptions, ParameterSpec, generate, initial_parameters, state_digest,
 };
+use std::io;
+use std::sync::Arc;
 
 /// The parameters of one node and what happens to them in a window.
 ///
 /// *Committed* state (parameters, optimizer, error feedback, window) changes only in [`Learner::apply`],
 /// [`Learner::skip`], [`Learner::commit_alone`] and [`Learner::adopt`]. Training, compressing and judging work on copies,
 /// so that a crash loses at most the open window.
+///
+/// What a learner does not use takes no memory: one that never trains holds the parameters alone.
 pub struct Learner {
     pub(crate) config: LearnerConfig,
     pub(crate) layout: Layout,
@@ -21,30 +26,57 @@ pub struct Learner {
     pub(crate) pending: Option<Pending>,
     /// Losses per sequence at the committed parameters, by digest of the batch; of the open window only.
     pub(crate) base_losses: Vec<([u8; 32], Vec<f32>)>,
+    pub(crate) shelf: Option<Shelf>,
 }
 
+/// What is in `Arc` can be written to disk by another thread while the next window trains.
 pub(crate) struct Committed {
-    pub(crate) theta: Vec<f32>,
-    pub(crate) optimizer: AdamW,
+    pub(crate) theta: Arc<Vec<f32>>,
+    pub(crate) optimizer: Held<AdamW>,
+    /// Inner steps that the optimizer has made.
+    pub(crate) steps: u64,
     /// E, the part of earlier differences that no payload carried.
-    pub(crate) feedback: Vec<f32>,
+    pub(crate) feedback: Held<Vec<f32>>,
     pub(crate) window: u64,
+    /// With a delay: this node's own payload of the window before, whose updates are not applied yet.
+    pub(crate) sent: Option<Arc<Sent>>,
+    /// With a delay: the share of an own payload that stood in the aggregate which was applied last; 1 before the first.
+    pub(crate) share: f32,
 }
 
-/// The open window's copy. `theta` holds something only after the first step.
+/// Committed state that is not always in memory.
+pub(crate) enum Held<T> {
+    /// Zero everywhere.
+    Zero,
+    Here(Arc<T>),
+    /// On the shelf, while a window trains.
+    Away,
+}
+
+/// A payload on its way.
+pub(crate) struct Sent {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) update: SparseUpdate,
+}
+
+/// The open window's copy. `theta` and `gradient` hold something only after the first step.
+#[derive(Default)]
 pub(crate) struct Working {
     pub(crate) theta: Vec<f32>,
-    pub(crate) optimizer: AdamW,
+    /// Without a step in this window an old one, kept for its memory.
+    pub(crate) optimizer: Option<AdamW>,
+    /// After the steps, if E is on the shelf: E, which becomes E'.
     pub(crate) gradient: Vec<f32>,
     /// Steps made in this window.
     pub(crate) steps: u32,
 }
 
 pub(crate) struct Pending {
-    /// E' = decay * E + (committed - working).
-    pub(crate) accumulated: Vec<f32>,
-    pub(crate) payload: Vec<u8>,
-    pub(crate) update: SparseUpdate,
+    /// E' = decay * E + (start - working).
+    pub(crate) accumulated: Arc<Vec<f32>>,
+    /// The optimizer after the window's steps.
+    pub(crate) optimizer: Arc<AdamW>,
+    pub(crate) sent: Arc<Sent>,
 }
 
 impl Learner {
@@ -61,22 +93,37 @@ impl Learner {
 
     /// `theta` must have the model's length, and the configuration's ranges be checked.
     pub(crate) fn with_parameters(config: LearnerConfig, theta: Vec<f32>) -> Result<Self, LearnerError> {
-        let specs = config.model.parameters();
-        let layout = layout_of(&config, &specs)?;
+        let layout = layout_of(&config, &config.model.parameters())?;
         let settings = config.compression.settings;
-        let optimizer = AdamW::new(config.inner.optimizer, &specs);
-        let count = theta.len();
         Ok(Self {
             compressor: Compressor::new(layout.clone(), settings)?,
             engine: Engine::new(&config.model, config.rows_max(), config.threads)?,
             limits: Limits::new(settings),
-            committed: Committed { theta, optimizer: optimizer.clone(), feedback: vec![0.0; count], window: 0 },
-            working: Working { theta: Vec::new(), optimizer, gradient: Vec::new(), steps: 0 },
+            committed: Committed {
+                theta: Arc::new(theta),
+                optimizer: Held::Zero,
+                steps: 0,
+                feedback: Held::Zero,
+                window: 0,
+                sent: None,
+                share: 1.0,
+            },
+            working: Working::default(),
             pending: None,
             base_losses: Vec::new(),
+            shelf: None,
             config,
             layout,
         })
+    }
+
+    /// Lays the committed optimizer and the error feedback down in `scratch` while a window trains, three vectors of the
+    /// parameters' length, so that memory holds only one pair of moments and no error feedback then. Nothing else changes, no
+    /// bit either; see [`MemoryPlan`](crate::MemoryPlan) for what it saves.
+    #[must_use]
+    pub fn offloading(mut self, scratch: Box<dyn Scratch>) -> Self {
+        self.shelf = Some(Shelf::new(scratch, self.committed.theta.len()));
+        self
     }
 
     /// The configuration it was made with.
@@ -99,14 +146,18 @@ impl Learner {
         state_digest(&self.committed.theta)
     }
 
-    /// The committed error feedback, in the order of the parameters.
+    /// The committed error feedback, in the order of the parameters. Empty as long as it is zero everywhere, and while it is
+    /// [offloaded](Learner::offloading).
     pub fn feedback(&self) -> &[f32] {
-        &self.committed.feedback
+        match &self.committed.feedback {
+            Held::Here(feedback) => feedback,
+            Held::Zero | Held::Away => &[],
+        }
     }
 
     /// Inner steps that the committed optimizer has made.
     pub fn optimizer_steps(&self) -> u64 {
-        self.committed.optimizer.steps()
+        self.committed.steps
     }
 
     /// How the parameters are cut into chunks.
@@ -135,18 +186,34 @@ impl Learner {
         generate(&mut self.engine, &self.committed.theta, prompt, *options)
     }
 
-    /// Closes the open window: what the copies hold beyond this is void.
-    pub(crate) fn close_window(&mut self) {
-        self.committed.window = self.committed.window.saturating_add(1);
-        self.reset_window();
+    /// Forgets everything about the open window.
+    pub(crate) fn reset_window(&mut self) -> io::Result<()> {
+        if let Some(pending) = self.pending.take() {
+            self.working.optimizer = Arc::into_inner(pending.optimizer);
+        }
+        self.recall()?;
+        self.working.steps = 0;
+        self.base_losses.clear();
+        Ok(())
     }
 
-    /// Forgets everything about the open window.
-    pub(crate) fn reset_window(&mut self) {
-        self.working.steps = 0;
-        self.working.optimizer.copy_from(&self.committed.optimizer);
-        self.pending = None;
-        self.base_losses.clear();
+    /// Brings back what is on the shelf.
+    pub(crate) fn recall(&mut self) -> io::Result<()> {
+        let Some(shelf) = &self.shelf else { return Ok(()) };
+        if let Held::Away = self.committed.feedback {
+            self.committed.feedback = Held::Here(Arc::new(shelf.load(Place::Feedback)?));
+        }
+        if let Held::Away = self.committed.optimizer {
+            let mut optimizer = self.working.optimizer.take().unwrap_or_else(|| self.fresh_optimizer());
+            let moments = [shelf.load(Place::First)?, shelf.load(Place::Second)?];
+            optimizer.restore(&moments[0], &moments[1], self.committed.steps).map_err(io::Error::other)?;
+            self.committed.optimizer = Held::Here(Arc::new(optimizer));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fresh_optimizer(&self) -> AdamW {
+        AdamW::new(self.config.inner.optimizer, &self.config.model.parameters()).on_threads_of(&self.engine)
     }
 }
 

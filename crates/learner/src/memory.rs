@@ -27,14 +27,26 @@ impl LearnerConfig {
 
 impl MemoryPlan {
     /// Bytes that training alone holds: θ, θ' and the gradient, the optimizer's two moments as committed and as of the open
-    /// window, the error feedback, and the engine's buffers.
+    /// window, and the engine's buffers.
     pub fn alone_bytes(&self) -> u64 {
-        8 * self.model.vector_bytes + self.engine_bytes()
+        7 * self.model.vector_bytes + self.engine_bytes()
     }
 
-    /// Bytes that a node of a network holds: as alone, and the error feedback of a payload that is not yet included.
+    /// Bytes that a miner of a network holds: as alone, and the error feedback. What a payload leaves of it takes the
+    /// gradient's place.
     pub fn network_bytes(&self) -> u64 {
         self.alone_bytes() + self.model.vector_bytes
+    }
+
+    /// Bytes that either holds if it [offloads](crate::Learner::offloading): the committed moments and the error feedback lie
+    /// on disk while a window trains, so that θ, θ', the gradient and one pair of moments remain.
+    pub fn offloaded_bytes(&self) -> u64 {
+        5 * self.model.vector_bytes + self.engine_bytes()
+    }
+
+    /// Bytes that a validator holds: θ, and the engine's buffers. It has no optimizer and no error feedback.
+    pub fn validator_bytes(&self) -> u64 {
+        self.model.vector_bytes + self.engine_bytes()
     }
 
     fn engine_bytes(&self) -> u64 {
@@ -55,14 +67,15 @@ impl fmt::Display for MemoryPlan {
             ("parameters, committed and in training", 2 * vector),
             ("gradient", vector),
             ("moments, committed and in training", 4 * vector),
-            ("error feedback", vector),
             ("activations and other buffers", self.engine_bytes()),
             ("together, training alone", self.alone_bytes()),
-            ("an open payload", vector),
+            ("error feedback", vector),
+            ("together, a miner in a network", self.network_bytes()),
+            ("either of them with --offload", self.offloaded_bytes()),
         ] {
             writeln!(out, "  {part:<38}{:>10}", bytes_text(bytes))?;
         }
-        write!(out, "  {:<38}{:>10}", "together, in a network", bytes_text(self.network_bytes()))
+        write!(out, "  {:<38}{:>10}", "a validator", bytes_text(self.validator_bytes()))
     }
 }
 
@@ -74,7 +87,10 @@ mod tests {
     fn every_vector_of_a_learner_is_counted() {
         let plan = micro().memory().unwrap();
         let vector = 4 * micro().model.count() as u64;
-        assert_eq!(plan.alone_bytes(), 8 * vector + plan.engine_bytes());
+        assert_eq!(plan.alone_bytes(), 7 * vector + plan.engine_bytes());
+        assert_eq!(plan.network_bytes(), 8 * vector + plan.engine_bytes());
+        assert_eq!(plan.offloaded_bytes(), 5 * vector + plan.engine_bytes());
+        assert_eq!(plan.validator_bytes(), vector + plan.engine_bytes());
         let step = micro().model.plan(4).unwrap();
         assert_eq!(plan.engine_bytes(), step.train_bytes() - 4 * vector);
         let text = plan.to_string();
@@ -82,7 +98,7 @@ mod tests {
             text.starts_with("memory of a learner, steps of 4 sequences of 16 tokens, 4 at once, f32:\n"),
             "{text}"
         );
-        assert_eq!(text.lines().count(), 9);
+        assert_eq!(text.lines().count(), 10);
     }
 
     #[test]

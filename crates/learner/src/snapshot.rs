@@ -1,189 +1,204 @@
-use crate::bytes::{read_floats, stream_floats};
-use crate::learner::{Learner, Pending, layout_of};
-use crate::{LearnerConfig, LearnerError};
-use pactum_compress::payload_bytes_max;
-use pactum_model::{EngineError, MomentsError, ParameterSpec};
+use crate::LearnerConfig;
+use crate::bytes::stream_floats;
+use crate::learner::{Held, Learner, Sent};
+use crate::shelf::Place;
+use pactum_model::AdamW;
 use std::io::{self, Write};
+use std::sync::Arc;
+
+mod restore;
+#[cfg(test)]
+mod tests;
+
+pub use restore::RestoreError;
 
 /// The fixed part at the beginning of a snapshot. All numbers are little-endian.
+#[derive(Clone)]
 struct Header {
     full: bool,
     model: [u8; 32],
     parameters: u64,
     window: u64,
     optimizer_steps: u64,
+    /// How many of them are of the window of the pending payload.
+    pending_steps: u32,
     /// Length of the pending payload, 0 if there is none.
     payload_bytes: u64,
+    /// Of a learner with a delay only, whose snapshots have version 2.
+    delayed: Option<Delayed>,
+}
+
+#[derive(Clone, Copy)]
+struct Delayed {
+    /// Length of the payload that is on its way, 0 if there is none.
+    sent_bytes: u64,
+    /// The share of an own payload in the aggregate that was applied last.
+    share: f32,
 }
 
 impl Header {
-    fn encode(&self) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.bytes()];
         bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        let version = if self.delayed.is_some() { VERSION } else { VERSION_PLAIN };
+        bytes[8..10].copy_from_slice(&version.to_le_bytes());
         bytes[10] = u8::from(self.full);
+        bytes[12..16].copy_from_slice(&self.pending_steps.to_le_bytes());
         bytes[16..48].copy_from_slice(&self.model);
-        let numbers = [self.parameters, self.window, self.optimizer_steps, self.payload_bytes];
+        let mut numbers = vec![self.parameters, self.window, self.optimizer_steps, self.payload_bytes];
+        numbers.extend(self.delayed.iter().flat_map(|delayed| [delayed.sent_bytes, delayed.share.to_bits().into()]));
         for (place, number) in bytes[48..].chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
         bytes
     }
 
-    /// Checks what can be checked of the fixed part alone.
-    fn decode(bytes: &[u8]) -> Result<Self, RestoreError> {
-        let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(RestoreError::Corrupt)?;
-        if header[..8] != *MAGIC {
-            return Err(RestoreError::NotSnapshot);
-        }
-        let version = u16::from_le_bytes([header[8], header[9]]);
-        if version > VERSION {
-            return Err(RestoreError::Newer { version });
-        }
-        let mut model = [0; 32];
-        model.copy_from_slice(&header[16..48]);
-        let number = |at: usize| {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(&header[48 + 8 * at..56 + 8 * at]);
-            u64::from_le_bytes(eight)
-        };
-        let (full, [parameters, window, optimizer_steps, payload_bytes]) = (header[10] == 1, [0, 1, 2, 3].map(number));
-        Ok(Self { full, model, parameters, window, optimizer_steps, payload_bytes })
+    /// Its own length.
+    fn bytes(&self) -> usize {
+        if self.delayed.is_some() { HEADER_BYTES + DELAYED_BYTES } else { HEADER_BYTES }
     }
 
     /// Vectors that follow: θ; if full, the two moments and E; if a payload is pending, E'.
     fn vectors(&self) -> usize {
         1 + if self.full { 3 } else { 0 } + usize::from(self.payload_bytes > 0)
     }
-
-    /// Length of the whole snapshot, if it can be one of `parameters` parameters and such payloads.
-    fn length(&self, parameters: usize, payload_max: usize) -> Option<usize> {
-        let payload = usize::try_from(self.payload_bytes).ok().filter(|&bytes| bytes <= payload_max)?;
-        let vectors = parameters.checked_mul(4)?.checked_mul(self.vectors())?;
-        (self.parameters == parameters as u64).then_some(())?;
-        vectors.checked_add(HEADER_BYTES + DIGEST_BYTES)?.checked_add(payload)
-    }
 }
 
 const MAGIC: &[u8; 8] = b"PACTLRNR";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// Of snapshots without a delay.
+const VERSION_PLAIN: u16 = 1;
 const HEADER_BYTES: usize = 80;
+const DELAYED_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
+
+/// The state of a learner at one moment, to be written while it goes on: it shares the learner's memory, and what the
+/// learner changes meanwhile, the learner copies.
+pub struct Snapshot {
+    header: Header,
+    vectors: Vec<Part>,
+    /// The pending payload and the one that is on its way.
+    payloads: Vec<Arc<Sent>>,
+}
+
+/// One vector of a snapshot.
+enum Part {
+    Zero(usize),
+    Floats(Arc<Vec<f32>>),
+    First(Arc<AdamW>),
+    Second(Arc<AdamW>),
+}
+
+impl Snapshot {
+    /// Writes the bytes, in blocks.
+    ///
+    /// # Errors
+    /// If `out` fails.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut out = Hashing { out, hasher: blake3::Hasher::new() };
+        out.write_all(&self.header.encode())?;
+        for part in &self.vectors {
+            match part {
+                Part::Zero(count) => {
+                    io::copy(&mut io::Read::take(io::repeat(0), 4 * *count as u64), &mut out).map(drop)?
+                }
+                Part::Floats(values) => stream_floats(&mut out, values)?,
+                Part::First(optimizer) => stream_floats(&mut out, optimizer.first_moments())?,
+                Part::Second(optimizer) => stream_floats(&mut out, optimizer.second_moments())?,
+            }
+        }
+        self.payloads.iter().try_for_each(|sent| out.write_all(&sent.payload))?;
+        let digest = out.hasher.finalize();
+        out.out.write_all(digest.as_bytes())
+    }
+
+    /// How many bytes [`Snapshot::write`] writes.
+    pub fn bytes(&self) -> usize {
+        let payloads: usize = self.payloads.iter().map(|sent| sent.payload.len()).sum();
+        let vector = 4 * usize::try_from(self.header.parameters).unwrap_or(usize::MAX);
+        let vectors = vector.saturating_mul(self.vectors.len());
+        vectors.saturating_add(self.header.bytes() + payloads + DIGEST_BYTES)
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("window", &self.header.window).field("bytes", &self.bytes()).finish()
+    }
+}
 
 impl Learner {
     /// The committed state as bytes that check themselves: parameters and window, and if `full`, optimizer and error
     /// feedback. If a payload is pending, a full snapshot holds it too (and the optimizer after the window's training), so
-    /// that a node that stops between sending and committing loses nothing.
-    pub fn snapshot(&self, full: bool) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.committed.theta.len().saturating_mul(if full { 16 } else { 4 }) + 1024);
-        // Writing to a vector does not fail.
-        let _ = self.write_snapshot(full, &mut bytes);
-        bytes
-    }
-
-    /// [`Learner::snapshot`] into a file or stream, without holding it in memory.
+    /// that a node that stops between sending and committing loses nothing; so with a payload that is on its way.
     ///
     /// # Errors
-    /// If `out` fails.
-    pub fn write_snapshot(&self, full: bool, out: &mut dyn Write) -> io::Result<()> {
+    /// If what is [offloaded](Learner::offloading) cannot be read.
+    pub fn snapshot(&self, full: bool) -> io::Result<Vec<u8>> {
+        let snapshot = self.capture(full)?;
+        let mut bytes = Vec::with_capacity(snapshot.bytes());
+        snapshot.write(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// [`Learner::snapshot`], yet to be written; this copies nothing that is in memory.
+    ///
+    /// # Errors
+    /// As [`Learner::snapshot`].
+    pub fn capture(&self, full: bool) -> io::Result<Snapshot> {
         let pending = self.pending.as_ref().filter(|_| full);
-        let optimizer = if pending.is_some() { &self.working.optimizer } else { &self.committed.optimizer };
+        let mut vectors = vec![Part::Floats(Arc::clone(&self.committed.theta))];
+        let (mut steps, mut pending_steps) = (0, 0);
+        if full {
+            steps = pending.map_or(self.committed.steps, |pending| pending.optimizer.steps());
+            pending_steps = u32::try_from(steps.saturating_sub(self.committed.steps)).unwrap_or(u32::MAX);
+            vectors.extend(self.moments()?);
+            vectors.push(self.feedback_part()?);
+        }
+        vectors.extend(pending.map(|pending| Part::Floats(Arc::clone(&pending.accumulated))));
+        let sent = self.committed.sent.as_ref().filter(|_| full);
+        let payloads = pending.map(|pending| &pending.sent).into_iter().chain(sent).cloned().collect();
+        let delayed =
+            Delayed { sent_bytes: sent.map_or(0, |sent| sent.payload.len() as u64), share: self.committed.share };
         let header = Header {
             full,
             model: model_digest(&self.config, &self.layout.digest()),
             parameters: self.committed.theta.len() as u64,
             window: self.committed.window,
-            optimizer_steps: if full { optimizer.steps() } else { 0 },
-            payload_bytes: pending.map_or(0, |pending| pending.payload.len() as u64),
+            optimizer_steps: steps,
+            pending_steps,
+            payload_bytes: pending.map_or(0, |pending| pending.sent.payload.len() as u64),
+            delayed: (self.config.outer.apply_delay > 0).then_some(delayed),
         };
-        let mut out = Hashing { out, hasher: blake3::Hasher::new() };
-        out.write_all(&header.encode())?;
-        stream_floats(&mut out, &self.committed.theta)?;
-        if full {
-            stream_floats(&mut out, optimizer.first_moments())?;
-            stream_floats(&mut out, optimizer.second_moments())?;
-            stream_floats(&mut out, &self.committed.feedback)?;
-        }
-        if let Some(pending) = pending {
-            stream_floats(&mut out, &pending.accumulated)?;
-            out.write_all(&pending.payload)?;
-        }
-        let digest = out.hasher.finalize();
-        out.out.write_all(digest.as_bytes())
+        Ok(Snapshot { header, vectors, payloads })
     }
 
-    /// A learner that goes on, bit for bit, where the snapshot was taken. From one that is not full, optimizer and error
-    /// feedback begin at zero.
-    ///
-    /// # Errors
-    /// If the bytes are no snapshot, were changed, or belong to another model or a newer version.
-    pub fn restore(config: LearnerConfig, bytes: &[u8]) -> Result<Self, RestoreError> {
-        let header = Header::decode(bytes)?;
-        config.validate()?;
-        config.model.validate().map_err(|error| LearnerError::from(EngineError::from(error)))?;
-        let (content, digest) = bytes.split_at(bytes.len() - DIGEST_BYTES.min(bytes.len()));
-        if blake3::hash(content).as_bytes() != digest {
-            return Err(RestoreError::Corrupt);
-        }
-        let layout = layout_of(&config, &config.model.parameters())?;
-        if header.model != model_digest(&config, &layout.digest()) {
-            return Err(RestoreError::OtherModel);
-        }
-        let payload_max = payload_bytes_max(&layout, &config.compression.settings);
-        if header.length(config.model.count(), payload_max) != Some(bytes.len()) {
-            return Err(RestoreError::Corrupt);
-        }
-        Self::rebuild(config, &header, &content[HEADER_BYTES..])
+    /// The moments of a full snapshot.
+    fn moments(&self) -> io::Result<[Part; 2]> {
+        let optimizer = match (&self.pending, &self.committed.optimizer) {
+            (Some(pending), _) => &pending.optimizer,
+            (None, Held::Here(optimizer)) => optimizer,
+            (None, Held::Zero) => return Ok([self.zero(), self.zero()]),
+            (None, Held::Away) => return Ok([self.shelved(Place::First)?, self.shelved(Place::Second)?]),
+        };
+        Ok([Part::First(Arc::clone(optimizer)), Part::Second(Arc::clone(optimizer))])
     }
 
-    /// `content` has exactly the length that the header says.
-    fn rebuild(config: LearnerConfig, header: &Header, content: &[u8]) -> Result<Self, RestoreError> {
-        let (vectors, payload) = content.split_at(4 * config.model.count() * header.vectors());
-        let mut vectors = vectors.chunks_exact(4 * config.model.count()).map(read_floats);
-        let mut next = || vectors.next().ok_or(RestoreError::Corrupt);
-        let specs = config.model.parameters();
-        let mut learner = Self::with_parameters(config, finite(next()?, "the parameters", &specs)?)?;
-        learner.committed.window = header.window;
-        if header.full {
-            let moments = [next()?, next()?];
-            learner.committed.optimizer.restore(&moments[0], &moments[1], header.optimizer_steps)?;
-            learner.committed.feedback = finite(next()?, "the error feedback", &specs)?;
+    fn feedback_part(&self) -> io::Result<Part> {
+        match &self.committed.feedback {
+            Held::Here(feedback) => Ok(Part::Floats(Arc::clone(feedback))),
+            Held::Zero => Ok(self.zero()),
+            Held::Away => self.shelved(Place::Feedback),
         }
-        learner.reset_window();
-        if !payload.is_empty() {
-            let damaged = |error| RestoreError::Damaged { what: format!("the open payload: {error}") };
-            let update = learner.check(payload).map_err(damaged)?;
-            let accumulated = finite(next()?, "the error feedback of the open payload", &specs)?;
-            learner.pending = Some(Pending { accumulated, payload: payload.to_vec(), update });
-        }
-        Ok(learner)
     }
 
-    /// The committed parameters as little-endian bytes, for others to start from. Their BLAKE3 is
-    /// [`Learner::state_digest`], so that they can be fetched and verified as a content-addressed blob.
-    pub fn checkpoint(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(4 * self.committed.theta.len());
-        crate::bytes::write_floats(&mut bytes, &self.committed.theta);
-        bytes
+    fn zero(&self) -> Part {
+        Part::Zero(self.committed.theta.len())
     }
 
-    /// Takes over a [`Learner::checkpoint`] of the beginning of `window`. Optimizer and error feedback stay as they are: a
-    /// newcomer's are zero, and after an absence what was not sent yet is still worth sending.
-    ///
-    /// # Errors
-    /// If the bytes are not those that `expected` names, or not of this model; then nothing changes.
-    pub fn adopt(&mut self, window: u64, bytes: &[u8], expected: &[u8; 32]) -> Result<(), AdoptError> {
-        let wanted = 4 * self.committed.theta.len();
-        if bytes.len() != wanted {
-            return Err(AdoptError::Length { found: bytes.len(), expected: wanted });
-        }
-        if blake3::hash(bytes).as_bytes() != expected {
-            return Err(AdoptError::Digest);
-        }
-        self.committed.theta = read_floats(bytes);
-        self.committed.window = window;
-        self.reset_window();
-        Ok(())
+    fn shelved(&self, place: Place) -> io::Result<Part> {
+        let shelf = self.shelf.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Part::Floats(Arc::new(shelf.load(place)?)))
     }
 }
 
@@ -206,12 +221,6 @@ fn model_digest(config: &LearnerConfig, layout: &[u8; 32]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-fn finite(values: Vec<f32>, of: &str, specs: &[ParameterSpec]) -> Result<Vec<f32>, RestoreError> {
-    let Some(at) = values.iter().position(|value| !value.is_finite()) else { return Ok(values) };
-    let tensor = specs.iter().find(|spec| spec.range().contains(&at)).map_or("?", |spec| spec.name.as_str());
-    Err(RestoreError::Damaged { what: format!("tensor {tensor} of {of} holds a value that is not finite") })
-}
-
 struct Hashing<'a> {
     out: &'a mut dyn Write,
     hasher: blake3::Hasher,
@@ -228,59 +237,3 @@ impl Write for Hashing<'_> {
         self.out.flush()
     }
 }
-
-/// Why a snapshot was not taken over.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RestoreError {
-    /// The bytes are something else.
-    #[error("this is not a snapshot of a learner")]
-    NotSnapshot,
-    /// The bytes are cut short or were changed.
-    #[error("the snapshot is corrupt: restore an older one or join the run anew")]
-    Corrupt,
-    /// The bytes are whole, but hold numbers that no learner has.
-    #[error("the snapshot holds impossible values ({what}): restore an older one or join the run anew")]
-    Damaged {
-        /// Which values.
-        what: String,
-    },
-    /// It was written by a newer program.
-    #[error("the snapshot has format {version}, which is newer than this program: update the program")]
-    Newer {
-        /// Its version.
-        version: u16,
-    },
-    /// It belongs to another model or another cut into chunks.
-    #[error("the snapshot belongs to another model: choose the settings it was made with or another folder")]
-    OtherModel,
-    /// The configuration is not valid.
-    #[error(transparent)]
-    Config(#[from] LearnerError),
-}
-
-impl From<MomentsError> for RestoreError {
-    fn from(error: MomentsError) -> Self {
-        Self::Damaged { what: error.to_string() }
-    }
-}
-
-/// Why a checkpoint was not taken over; the learner is as it was before.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AdoptError {
-    /// The length is not that of this model.
-    #[error("the checkpoint has {found} bytes, but this model has {expected}: is it of another run?")]
-    Length {
-        /// Bytes found.
-        found: usize,
-        /// Bytes of this model.
-        expected: usize,
-    },
-    /// The bytes are not those that were asked for.
-    #[error("the checkpoint's digest is wrong: fetch it from another peer")]
-    Digest,
-}
-
-#[cfg(test)]
-mod tests;

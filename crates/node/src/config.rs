@@ -26,6 +26,8 @@ pub struct Config {
     pub wallet: Option<PathBuf>,
     /// Threads for computing; 0 takes all cores.
     pub threads: usize,
+    /// Whether a miner keeps its optimizer's committed moments and its error feedback on disk while it trains.
+    pub offload: bool,
     /// The stake that a validator adds when it registers, in the chain's smallest unit.
     pub stake: u64,
     /// How many bytes of other nodes' blobs to keep.
@@ -97,6 +99,14 @@ impl Config {
                 config.stake
             ),
         };
+        let offload = match role {
+            Role::Validator => String::new(),
+            Role::Miner => format!(
+                "\n# Keep the committed moments and the error feedback on disk while training: less memory, more waiting.\n\
+                 offload = {}\n",
+                config.offload
+            ),
+        };
         format!(
             "# Configuration of a Pactum {name}. Every key is optional; these are the defaults.\n\
              \n# Where the node keeps its wallet, journal, snapshots and blobs.\ndir = {dir:?}\n\
@@ -106,6 +116,7 @@ impl Config {
              \n# The address that peers are told, if it differs from `listen` (behind a router, say).\n# advertise = \"203.0.113.7:7700\"\n\
              \n# The wallet's file; by default `wallet.json` in `dir`, made at the first start.\n# wallet = \"wallet.json\"\n\
              \n# Threads for computing; 0 takes all cores.\nthreads = {threads}\n\
+             {offload}\
              {stake}\
              \n# How many bytes of blobs to keep and serve to others.\nblob_bytes_max = {blobs}\n",
             dir = config.dir,
@@ -141,6 +152,7 @@ impl Default for Config {
             advertise: None,
             wallet: None,
             threads: 0,
+            offload: false,
             stake: 1_000_000_000,
             blob_bytes_max: 8 << 30,
         }

@@ -35,6 +35,9 @@ pub struct Flags {
     /// Threads for computing; 0 takes all cores
     #[arg(long, value_name = "N", env = "PACTUM_THREADS")]
     pub threads: Option<usize>,
+    /// Keep a miner's committed moments and error feedback on disk while it trains: less memory, more waiting
+    #[arg(long, env = "PACTUM_OFFLOAD")]
+    pub offload: bool,
     /// Print what happens as one JSON object a line on standard output
     #[arg(long)]
     pub events: bool,
@@ -58,6 +61,7 @@ impl Flags {
         set(&mut config.chain, &self.chain);
         set(&mut config.listen, &self.listen);
         set(&mut config.threads, &self.threads);
+        config.offload |= self.offload;
         config.advertise = self.advertise.or(config.advertise);
         config.wallet = self.wallet.clone().or(config.wallet);
         Ok(config)

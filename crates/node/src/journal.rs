@@ -2,39 +2,71 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use pactum_protocol::{Digest, Window};
-use pactum_round::{BoxError, Entry, Journal};
+use pactum_round::{BoxError, Entry, InnerReport, Journal, Snapshot, Submitted};
 use pactum_scoring::ScoreBook;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 #[cfg(test)]
 mod tests;
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
 
+/// The score book of the newest commit, under [`NEWEST`].
+const SCORES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("scores");
+const NEWEST: &str = "newest";
+
 /// How many snapshots are kept: the newest, and one to fall back on if its file is damaged.
 const SNAPSHOTS_KEPT: u64 = 2;
 
 /// The journal of one node, in one folder.
+///
+/// Snapshots are written by a thread of their own, one at a time, while the node goes on.
 #[derive(Debug)]
 pub struct DiskJournal {
+    store: Arc<Store>,
+    /// What is being written.
+    writing: Option<JoinHandle<Result<(), BoxError>>>,
+    /// Whether anything is written while the node goes on.
+    background: bool,
+}
+
+/// The table and the files.
+#[derive(Debug)]
+struct Store {
     database: Database,
     folder: PathBuf,
 }
 
-/// A committed window as it is written down.
-#[derive(Debug, Serialize, Deserialize)]
+/// A window as it is written down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Line {
     next: Window,
     previous: Digest,
     state: Digest,
     snapshot: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    submitted: Option<Sent>,
+    /// Of a journal whose scores were not yet in a table of their own.
+    #[serde(default, skip_serializing)]
     scores: Option<ScoreBook>,
+}
+
+/// The payload that a miner made in the window `next` of the line, which the snapshot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Sent {
+    payload: Digest,
+    steps: u32,
+    samples: u32,
+    /// The loss as its bits, so that the header is the same again.
+    loss: u32,
 }
 
 /// Where a node stood when it stopped.
@@ -44,8 +76,10 @@ pub struct Recovered {
     pub entry: Entry,
     /// The learner's snapshot.
     pub snapshot: Vec<u8>,
-    /// The score book of a validator.
+    /// The score book of a validator. It may be ahead of the entry by the window that the crash cost.
     pub scores: Option<ScoreBook>,
+    /// The payload that a miner made in the window it stood at.
+    pub submitted: Option<Submitted>,
     /// How many newer windows were passed over since their snapshots are damaged.
     pub damaged: u32,
 }
@@ -88,21 +122,99 @@ impl DiskJournal {
         fs::create_dir_all(folder).map_err(io)?;
         let path = folder.join("journal.redb");
         let broken = |source| JournalError::Database { path: path.clone(), source: Box::new(source) };
-        let journal = Self { database: begin(&path).map_err(broken)?, folder: folder.to_owned() };
-        let kept = journal.kept().map_err(broken)?;
-        journal.sweep(&kept).map_err(io)?;
-        Ok(journal)
+        let store = Store { database: begin(&path).map_err(broken)?, folder: folder.to_owned() };
+        let kept = store.kept().map_err(broken)?;
+        store.sweep(&kept).map_err(io)?;
+        Ok(Self { store: Arc::new(store), writing: None, background: true })
     }
 
+    /// Lets the node wait for each snapshot, which then need not share the learner's memory with the next window.
+    #[must_use]
+    pub fn in_foreground(mut self) -> Self {
+        self.background = false;
+        self
+    }
+
+    /// Where the node stood when it stopped; `None` if it never wrote anything down.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] if windows are written down but none can be read.
+    pub fn recover(&self) -> Result<Option<Recovered>, JournalError> {
+        let broken =
+            |source| JournalError::Database { path: self.store.folder.join("journal.redb"), source: Box::new(source) };
+        let lines = self.store.lines().map_err(broken)?;
+        let scores = self.store.scores().map_err(broken)?;
+        let mut damaged = 0;
+        for line in &lines {
+            let Ok(line) = serde_json::from_slice::<Line>(line) else {
+                damaged += 1;
+                continue;
+            };
+            match fs::read(self.store.snapshot_path(&line)) {
+                Ok(snapshot) if Digest::of(&snapshot) == line.snapshot => {
+                    return Ok(Some(line.recovered(snapshot, scores, damaged)));
+                }
+                _ => damaged += 1,
+            }
+        }
+        if lines.is_empty() { Ok(None) } else { Err(JournalError::Damaged { folder: self.store.folder.clone() }) }
+    }
+
+    /// Waits until everything given so far is durable.
+    ///
+    /// # Errors
+    /// If the last of it could not be written.
+    pub fn settle(&mut self) -> Result<(), BoxError> {
+        match self.writing.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(written)) => written,
+            Some(Err(_)) => Err("the thread that writes snapshots has panicked".into()),
+        }
+    }
+
+    fn write(&mut self, line: Line, snapshot: Box<dyn Snapshot>) -> Result<(), BoxError> {
+        let store = Arc::clone(&self.store);
+        let work = move || store.write(line, &*snapshot);
+        if !self.background {
+            return work();
+        }
+        self.writing = Some(thread::Builder::new().name("pactum-journal".to_owned()).spawn(work)?);
+        Ok(())
+    }
+}
+
+/// What was given to the journal is written, also if the node ends.
+impl Drop for DiskJournal {
+    fn drop(&mut self) {
+        if let Err(error) = self.settle() {
+            warn!(%error, "the newest snapshot could not be written");
+        }
+    }
+}
+
+impl Line {
+    fn new(entry: &Entry, submitted: Option<Sent>) -> Self {
+        let Entry { next, previous, state } = *entry;
+        Self { next, previous, state, snapshot: Digest::ZERO, submitted, scores: None }
+    }
+
+    fn recovered(self, snapshot: Vec<u8>, scores: Option<ScoreBook>, damaged: u32) -> Recovered {
+        let entry = Entry { next: self.next, previous: self.previous, state: self.state };
+        let submitted = self.submitted.map(|sent| Submitted {
+            window: self.next,
+            payload: sent.payload,
+            inner: InnerReport { steps: sent.steps, samples: sent.samples, loss: f32::from_bits(sent.loss) },
+        });
+        Recovered { entry, snapshot, scores: scores.or(self.scores), submitted, damaged }
+    }
+}
+
+impl Store {
     /// The snapshots that lines of the journal name.
     fn kept(&self) -> Result<BTreeSet<PathBuf>, redb::Error> {
-        let read = self.database.begin_read()?;
-        let table = read.open_table(ENTRIES)?;
-        let mut kept = BTreeSet::new();
-        for row in table.iter()? {
-            kept.insert(self.snapshot_path(Window(row?.0.value())));
-        }
-        Ok(kept)
+        let lines = self.lines()?;
+        let read = lines.iter().filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        Ok(read.map(|line| self.snapshot_path(&line)).collect())
     }
 
     /// Removes the snapshots that a crash left unfinished or unnamed.
@@ -117,32 +229,6 @@ impl DiskJournal {
         Ok(())
     }
 
-    /// Where the node stood when it stopped; `None` if it never committed a window.
-    ///
-    /// # Errors
-    /// [`JournalError::Damaged`] if windows are committed but none can be read.
-    pub fn recover(&self) -> Result<Option<Recovered>, JournalError> {
-        let lines = self.lines().map_err(|source| JournalError::Database {
-            path: self.folder.join("journal.redb"),
-            source: Box::new(source),
-        })?;
-        let mut damaged = 0;
-        for line in &lines {
-            let Ok(line) = serde_json::from_slice::<Line>(line) else {
-                damaged += 1;
-                continue;
-            };
-            match fs::read(self.snapshot_path(line.next)) {
-                Ok(snapshot) if Digest::of(&snapshot) == line.snapshot => {
-                    let entry = Entry { next: line.next, previous: line.previous, state: line.state };
-                    return Ok(Some(Recovered { entry, snapshot, scores: line.scores, damaged }));
-                }
-                _ => damaged += 1,
-            }
-        }
-        if lines.is_empty() { Ok(None) } else { Err(JournalError::Damaged { folder: self.folder.clone() }) }
-    }
-
     /// The lines of the journal, newest first.
     fn lines(&self) -> Result<Vec<Vec<u8>>, redb::Error> {
         let read = self.database.begin_read()?;
@@ -154,43 +240,69 @@ impl DiskJournal {
         Ok(lines)
     }
 
-    fn snapshot_path(&self, next: Window) -> PathBuf {
-        self.folder.join(format!("window-{next}.snapshot"))
+    fn scores(&self) -> Result<Option<ScoreBook>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let newest = read.open_table(SCORES)?.get(NEWEST)?;
+        Ok(newest.and_then(|scores| serde_json::from_slice(scores.value()).ok()))
     }
 
-    fn write(&self, line: &Line) -> Result<Vec<u64>, BoxError> {
+    fn write_scores(&self, scores: &ScoreBook) -> Result<(), BoxError> {
+        let bytes = serde_json::to_vec(scores)?;
+        let write = self.database.begin_write()?;
+        write.open_table(SCORES)?.insert(NEWEST, bytes.as_slice())?;
+        write.commit()?;
+        Ok(())
+    }
+
+    /// A window that has a payload has a second file, so that none is replaced which a line still names.
+    fn snapshot_path(&self, line: &Line) -> PathBuf {
+        let kind = if line.submitted.is_some() { "-sent" } else { "" };
+        self.folder.join(format!("window-{}{kind}.snapshot", line.next))
+    }
+
+    fn write(&self, line: Line, snapshot: &dyn Snapshot) -> Result<(), BoxError> {
+        let path = self.snapshot_path(&line);
+        // The file is durable before the line that names it, so that a line never names what is not there.
+        let digest = write_hashed(&path, snapshot)?;
+        self.write_line(&Line { snapshot: digest, ..line })?;
+        let kept = self.kept()?;
+        // A file left behind costs space, never truth.
+        let _ = self.sweep(&kept);
+        Ok(())
+    }
+
+    fn write_line(&self, line: &Line) -> Result<(), BoxError> {
         let bytes = serde_json::to_vec(line)?;
         let write = self.database.begin_write()?;
-        let mut dropped = Vec::new();
         {
             let mut table = write.open_table(ENTRIES)?;
             table.insert(line.next.0, bytes.as_slice())?;
-            let newest_dropped = line.next.0.saturating_sub(SNAPSHOTS_KEPT);
-            for row in table.extract_from_if(..=newest_dropped, |_, _| true)? {
-                dropped.push(row?.0.value());
-            }
+            table.retain_in(..=line.next.0.saturating_sub(SNAPSHOTS_KEPT), |_, _| false)?;
         }
         write.commit()?;
-        Ok(dropped)
+        Ok(())
     }
 }
 
 impl Journal for DiskJournal {
-    fn commit(&mut self, entry: &Entry, snapshot: Vec<u8>, scores: Option<&ScoreBook>) -> Result<(), BoxError> {
-        // The file is durable before the line that names it, so that a line never names what is not there.
-        write_durably(&self.snapshot_path(entry.next), &snapshot)?;
-        let line = Line {
-            next: entry.next,
-            previous: entry.previous,
-            state: entry.state,
-            snapshot: Digest::of(&snapshot),
-            scores: scores.cloned(),
-        };
-        for dropped in self.write(&line)? {
-            // A file left behind costs space, never truth.
-            let _ = fs::remove_file(self.snapshot_path(Window(dropped)));
+    fn prepare(&mut self, entry: &Entry, submitted: &Submitted, snapshot: Box<dyn Snapshot>) -> Result<(), BoxError> {
+        self.settle()?;
+        let InnerReport { steps, samples, loss } = submitted.inner;
+        let sent = Sent { payload: submitted.payload, steps, samples, loss: loss.to_bits() };
+        self.write(Line::new(entry, Some(sent)), snapshot)
+    }
+
+    fn commit(
+        &mut self,
+        entry: &Entry,
+        snapshot: Box<dyn Snapshot>,
+        scores: Option<&ScoreBook>,
+    ) -> Result<(), BoxError> {
+        self.settle()?;
+        if let Some(scores) = scores {
+            self.store.write_scores(scores)?;
         }
-        Ok(())
+        self.write(Line::new(entry, None), snapshot)
     }
 }
 
@@ -198,15 +310,49 @@ fn begin(path: &Path) -> Result<Database, redb::Error> {
     let database = Database::create(path)?;
     let write = database.begin_write()?;
     write.open_table(ENTRIES)?;
+    write.open_table(SCORES)?;
     write.commit()?;
     Ok(database)
 }
 
 /// Writes a file so that after a crash it is whole or absent.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// The same for a snapshot, whose digest is returned.
+fn write_hashed(path: &Path, snapshot: &dyn Snapshot) -> io::Result<Digest> {
+    let mut digest = Digest::ZERO;
+    write_with(path, |file| {
+        let mut out = Hashing { out: BufWriter::with_capacity(1 << 18, file), hasher: blake3::Hasher::new() };
+        snapshot.write(&mut out)?;
+        digest = Digest(*out.hasher.finalize().as_bytes());
+        out.out.flush()
+    })?;
+    Ok(digest)
+}
+
+struct Hashing<W> {
+    out: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn write_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let draft = path.with_extension("draft");
     let mut file = File::create(&draft)?;
-    file.write_all(bytes)?;
+    write(&mut file)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     match path.parent() {

@@ -225,9 +225,12 @@ impl Runner {
         }
         let mut trainer =
             Trainer::new(&run.hparams, dataset, self.role, self.config.threads(), Arc::clone(&self.keep_going))?;
-        let journal = DiskJournal::open(&self.config.dir.join("journal"))?;
+        let mut journal = DiskJournal::open(&self.config.dir.join("journal"))?;
+        if self.config.offload {
+            journal = journal.in_foreground();
+        }
         let scores = (self.role == Role::Validator).then(ScoreBook::new);
-        let mut standing = Standing { next: Window(0), previous: Digest::ZERO, scores };
+        let mut standing = Standing { next: Window(0), previous: Digest::ZERO, scores, submitted: None };
         if let Some(recovered) = journal.recover()? {
             if recovered.damaged > 0 {
                 warn!(windows = recovered.damaged, "the newest snapshot is damaged; going on from the one before");
@@ -236,6 +239,10 @@ impl Runner {
             standing.next = recovered.entry.next;
             standing.previous = recovered.entry.previous;
             standing.scores = recovered.scores.or(standing.scores);
+            standing.submitted = recovered.submitted.filter(|_| self.role == Role::Miner);
+        }
+        if self.config.offload && self.role == Role::Miner {
+            trainer = trainer.offloading(self.scratch()?);
         }
         Ok((trainer, journal, standing))
     }
@@ -247,6 +254,16 @@ impl Runner {
         let heldout_loss = if self.role == Role::Validator { Some(measure(trainer)?) } else { None };
         let event = found("recovered", window, trainer.state_digest(), &trainer.meter());
         Ok(Some(Event::Window(Box::new(WindowEvent { heldout_loss, ..event }))))
+    }
+
+    /// A file without a name: the system forgets it with the process.
+    fn scratch(&self) -> Result<File, NodeError> {
+        let path = self.config.dir.join("scratch");
+        let folder = |source| NodeError::Folder { path: self.config.dir.clone(), source };
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path).map_err(folder)?;
+        // Where an open file cannot be removed it stays, and is emptied at the next start.
+        let _ = fs::remove_file(&path);
+        Ok(file)
     }
 
     fn network(&self, run: &Run, limits: Limits, wallet: &Arc<Wallet>) -> Result<Network, NodeError> {

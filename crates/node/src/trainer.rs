@@ -1,5 +1,7 @@
 //! The learner and its data as the round sees them.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,7 +12,7 @@ use pactum_learner::{
     ModelConfig, OuterConfig, Quantiser, RateSchedule, RestoreError, Settings, SparseUpdate, Weighted,
 };
 use pactum_protocol::{Digest, Hparams, Malformation, ModelShape, Window};
-use pactum_round::{BoxError, Entry, Evidence, InnerReport, JudgeJob, Learner, Own, Role, TrainJob};
+use pactum_round::{BoxError, Entry, Evidence, InnerReport, JudgeJob, Learner, Own, Role, Snapshot, TrainJob};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{DiskJournal, JournalError};
@@ -161,6 +163,12 @@ impl Trainer {
         u32::try_from(inner.batch).unwrap_or(u32::MAX).saturating_mul(inner.steps)
     }
 
+    /// Keeps in `scratch` what is not needed while a window trains; see [`pactum_learner::Learner::offloading`].
+    #[must_use]
+    pub fn offloading(self, scratch: File) -> Self {
+        Self { core: self.core.offloading(Box::new(scratch)), ..self }
+    }
+
     /// Goes on where `snapshot` was taken.
     ///
     /// # Errors
@@ -203,6 +211,15 @@ impl Trainer {
     }
 }
 
+/// A learner's state as the round hands it on.
+struct Captured(pactum_learner::Snapshot);
+
+impl Snapshot for Captured {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        self.0.write(out)
+    }
+}
+
 impl Learner for Trainer {
     type Update = SparseUpdate;
 
@@ -228,6 +245,7 @@ impl Learner for Trainer {
     }
 
     fn payload(&mut self) -> Option<Vec<u8>> {
+        // After a restart this is the one that was made before.
         self.core.compress()
     }
 
@@ -286,8 +304,8 @@ impl Learner for Trainer {
         Ok(())
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        self.core.snapshot(self.role == Role::Miner)
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, BoxError> {
+        Ok(Box::new(Captured(self.core.capture(self.role == Role::Miner)?)))
     }
 }
 
@@ -339,7 +357,7 @@ pub fn learner_config(hparams: &Hparams) -> LearnerConfig {
     LearnerConfig {
         model: model_config(&hparams.model),
         inner: InnerConfig { steps: inner.steps, batch: size(inner.batch), optimizer, rate },
-        outer: OuterConfig { rate: outer.rate, mean },
+        outer: OuterConfig { rate: outer.rate, mean, apply_delay: 0 },
         compression: CompressionConfig {
             edge: size(compression.edge),
             settings: Settings::new(size(compression.top_k), quantiser),
@@ -371,5 +389,24 @@ fn malformation(error: &CodecError) -> Malformation {
         CodecError::Index { .. } => Malformation::Index,
         CodecError::Scale { .. } => Malformation::Scale,
         _ => Malformation::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pactum_protocol::PRESETS;
+
+    #[test]
+    fn a_model_called_alike_has_one_shape_in_both_halves() {
+        let mut shared = 0;
+        for name in PRESETS {
+            let settings = model_config(&Hparams::preset(name).unwrap().model);
+            if let Some(model) = ModelConfig::preset(name) {
+                assert_eq!(model, settings, "{name}");
+                shared += 1;
+            }
+        }
+        assert_eq!(shared, 4, "tiny, mini, 150m and 1b");
     }
 }

@@ -22,7 +22,7 @@ pub use follow::{Step, follow};
 pub use node::{Doors, Identity, Node, Role, RoundError, Rules, Standing};
 pub use ports::{
     BoxError, Chain, Clock, Entry, Evidence, Exchange, Head, InnerReport, Journal, JudgeJob, Learner, Own, Ports,
-    Receipt, Stray, Submission, TrainJob,
+    Receipt, Snapshot, Stray, Submission, Submitted, TrainJob,
 };
 pub use report::{Outcome, SubmissionReport, WindowReport};
 pub use seal::{SEAL_BYTES, unseal};

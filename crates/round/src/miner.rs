@@ -3,7 +3,7 @@
 use pactum_protocol::{BlockNumber, Digest, Header, SignedHeader, Uid, VERSION, WindowPlan, probe_seed};
 
 use crate::node::{Node, Opening, RoundError};
-use crate::ports::{Chain, Clock, Exchange, InnerReport, Learner, Ports, TrainJob};
+use crate::ports::{Chain, Clock, Exchange, InnerReport, Learner, Ports, Submitted, TrainJob};
 use crate::report::WindowReport;
 use crate::seal::seal;
 
@@ -17,16 +17,18 @@ impl<P: Ports> Node<P> {
         let uid = self.uid_in(&opening.metagraph);
         report.idle = idle(uid, self.rules.hparams.data.slots);
         if let Some(uid) = uid.filter(|_| report.idle.is_none()) {
-            let inner = self.train(plan, &opening, uid)?;
+            // A node that starts again may have a payload of this window already.
+            let submitted = self.submitted.filter(|own| own.window == plan.window);
+            let inner = submitted.map_or_else(|| self.train(plan, &opening, uid), |own| Ok(own.inner))?;
             report.inner = Some(inner);
-            if let Some((bytes, delivered)) = self.publish(plan, &opening, uid, inner).await {
+            if let Some((bytes, delivered)) = self.publish(plan, &opening, uid, inner).await? {
                 report.payload_bytes = Some(bytes);
                 report.delivered = delivered;
             }
         }
         self.reach(plan.submit_by).await?;
-        if let Some((_, payload)) = self.submitted {
-            self.doors.exchange.reveal(&payload).await;
+        if let Some(own) = self.submitted {
+            self.doors.exchange.reveal(&own.payload).await;
         }
         self.reach(plan.attest_by).await?;
         let decision = self.decide(plan, self.due(&opening, plan.end)).await?;
@@ -54,14 +56,18 @@ impl<P: Ports> Node<P> {
         opening: &Opening,
         uid: Uid,
         inner: InnerReport,
-    ) -> Option<(u64, usize)> {
-        let payload = seal(&self.hotkey(), &self.doors.learner.payload()?);
+    ) -> Result<Option<(u64, usize)>, RoundError> {
+        let Some(payload) = self.doors.learner.payload() else { return Ok(None) };
+        let payload = seal(&self.hotkey(), &payload);
         let header = self.header(plan, uid, inner, &payload);
         let bytes = header.payload_bytes;
-        self.submitted = Some((plan.window, header.payload));
+        let submitted = Submitted { window: plan.window, payload: header.payload, inner };
+        if self.submitted != Some(submitted) {
+            self.prepare(submitted)?;
+        }
         let signed = SignedHeader::sign(header, &*self.identity.signer);
         let validators: Vec<_> = opening.metagraph.validators().into_iter().cloned().collect();
-        Some((bytes, self.doors.exchange.submit(&signed, payload, &validators).await))
+        Ok(Some((bytes, self.doors.exchange.submit(&signed, payload, &validators).await)))
     }
 
     fn header(&self, plan: &WindowPlan, uid: Uid, inner: InnerReport, payload: &[u8]) -> Header {

@@ -8,7 +8,7 @@ use pactum_protocol::{
 use pactum_scoring::ScoreBook;
 
 use crate::follow::{Step, follow};
-use crate::ports::{BoxError, Chain, Clock, Entry, Head, Ports};
+use crate::ports::{BoxError, Chain, Clock, Entry, Head, Ports, Submitted};
 use crate::report::{Outcome, WindowReport};
 use crate::validator::Recent;
 
@@ -88,6 +88,8 @@ pub struct Standing {
     pub previous: Digest,
     /// A validator's score book.
     pub scores: Option<ScoreBook>,
+    /// A miner's payload of the window `next`, which its learner holds.
+    pub submitted: Option<Submitted>,
 }
 
 /// The doors of a node, filled.
@@ -114,7 +116,7 @@ pub struct Node<P: Ports> {
     pub(crate) identity: Identity,
     pub(crate) standing: Standing,
     /// The payload this node submitted, and in which window, until that window commits.
-    pub(crate) submitted: Option<(Window, Digest)>,
+    pub(crate) submitted: Option<Submitted>,
     pub(crate) recent: Recent<<P::Learner as crate::ports::Learner>::Update>,
 }
 
@@ -129,7 +131,8 @@ pub(crate) struct Opening {
 impl<P: Ports> Node<P> {
     /// A node that stands at `standing` and whose learner holds the parameters of that window's start.
     pub fn new(doors: Doors<P>, rules: Rules, identity: Identity, standing: Standing) -> Self {
-        Self { doors, rules, identity, standing, submitted: None, recent: Recent::default() }
+        let submitted = standing.submitted;
+        Self { doors, rules, identity, standing, submitted, recent: Recent::default() }
     }
 
     /// Where the node stands.
@@ -223,10 +226,23 @@ impl<P: Ports> Node<P> {
     pub(crate) fn commit(&mut self, next: Window, previous: Digest) -> Result<Entry, RoundError> {
         use crate::ports::{Journal, Learner};
         let entry = Entry { next, previous, state: self.doors.learner.state_digest() };
-        let snapshot = self.doors.learner.snapshot();
+        let snapshot = self.doors.learner.snapshot().map_err(RoundError::Learner)?;
         self.doors.journal.commit(&entry, snapshot, self.standing.scores.as_ref()).map_err(RoundError::Journal)?;
         self.standing.next = next;
         self.standing.previous = previous;
+        self.standing.submitted = None;
         Ok(entry)
+    }
+
+    /// Has what the open window's training came to written down before anybody is told of it.
+    pub(crate) fn prepare(&mut self, submitted: Submitted) -> Result<(), RoundError> {
+        use crate::ports::{Journal, Learner};
+        let Standing { next, previous, .. } = self.standing;
+        let entry = Entry { next, previous, state: self.doors.learner.state_digest() };
+        let snapshot = self.doors.learner.snapshot().map_err(RoundError::Learner)?;
+        self.doors.journal.prepare(&entry, &submitted, snapshot).map_err(RoundError::Journal)?;
+        self.standing.submitted = Some(submitted);
+        self.submitted = Some(submitted);
+        Ok(())
     }
 }

@@ -4,6 +4,8 @@
 //! The futures need not be `Send`: a round runs on one task.
 #![expect(async_fn_in_trait, reason = "a round is one task on one thread, so its futures need no Send bound")]
 
+use std::io::{self, Write};
+
 use pactum_protocol::{
     BlockNumber, Digest, Hotkey, Ineligible, Malformation, Metagraph, Neuron, Proposal, Record, SignedHeader,
     Timestamp, Uid, Window, WindowPlan,
@@ -214,8 +216,23 @@ pub trait Learner {
     /// Takes over a verified checkpoint as the parameters at the start of `window`.
     fn adopt(&mut self, window: Window, checkpoint: &[u8]) -> Result<(), BoxError>;
 
-    /// Everything needed to go on after a restart.
-    fn snapshot(&self) -> Vec<u8>;
+    /// Everything needed to go on after a restart, with the payload of the open window, if there is one.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, BoxError>;
+}
+
+/// A learner's state at one moment, which can be written while the learner goes on.
+pub trait Snapshot: Send {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// If `out` fails.
+    fn write(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+impl Snapshot for Vec<u8> {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(self)
+    }
 }
 
 /// One committed window.
@@ -229,13 +246,32 @@ pub struct Entry {
     pub state: Digest,
 }
 
-/// The disk. A commit is durable when it returns and whole or absent after a crash.
+/// A payload that a miner submitted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Submitted {
+    /// In which window.
+    pub window: Window,
+    /// Its digest.
+    pub payload: Digest,
+    /// The training that it came from.
+    pub inner: InnerReport,
+}
+
+/// The disk. What it is given may become durable while the node goes on, in the order given, each whole or absent after a
+/// crash; neither method returns before all that was given earlier is durable.
+///
+/// So a crash costs the open window at most. Whatever a miner alone knows of a window is given by [`Journal::prepare`], which
+/// the commit waits for; if the commit itself is lost, what was prepared and the public record make it again.
 pub trait Journal {
-    /// Makes `entry` the newest, with the learner's snapshot and, on a validator, the score book.
+    /// Notes that the window at which the node stands has a payload, with the learner's snapshot that holds it.
+    fn prepare(&mut self, entry: &Entry, submitted: &Submitted, snapshot: Box<dyn Snapshot>) -> Result<(), BoxError>;
+
+    /// Makes `entry` the newest, with the learner's snapshot and, on a validator, the score book, which nothing could make
+    /// again: it is durable when this returns.
     fn commit(
         &mut self,
         entry: &Entry,
-        snapshot: Vec<u8>,
+        snapshot: Box<dyn Snapshot>,
         scores: Option<&pactum_scoring::ScoreBook>,
     ) -> Result<(), BoxError>;
 }

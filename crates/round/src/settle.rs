@@ -192,7 +192,7 @@ impl<P: Ports> Node<P> {
         whole: Whole<UpdateOf<P>>,
         report: &mut WindowReport,
     ) -> Result<(), RoundError> {
-        let own = self.submitted.filter(|(window, _)| *window == plan.window).map(|(_, payload)| payload);
+        let own = self.submitted.filter(|own| own.window == plan.window).map(|own| own.payload);
         report.manifest = Some(whole.digest);
         report.included = own.is_some_and(|own| whole.updates.iter().any(|(entry, _)| entry.payload == own));
         report.malformed = whole.malformed;
@@ -212,8 +212,8 @@ impl<P: Ports> Node<P> {
         previous: Digest,
         report: &mut WindowReport,
     ) -> Result<(), RoundError> {
-        let own = match self.submitted.take_if(|(window, _)| *window <= plan.window) {
-            Some((window, _)) if window < plan.window => Own::Nothing,
+        let own = match self.submitted.take_if(|own| own.window <= plan.window) {
+            Some(own) if own.window < plan.window => Own::Nothing,
             None => Own::Nothing,
             Some(_) if report.included => Own::Included,
             Some(_) => Own::LeftOut,

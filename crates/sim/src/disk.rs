@@ -1,7 +1,7 @@
 //! What survives a crash, and the node's clock.
 
 use pactum_protocol::Timestamp;
-use pactum_round::{BoxError, Clock, Entry, Journal};
+use pactum_round::{BoxError, Clock, Entry, Journal, Snapshot, Submitted};
 use pactum_scoring::ScoreBook;
 
 use crate::defect::Defect;
@@ -23,6 +23,8 @@ pub(crate) struct Saved {
     pub(crate) entry: Entry,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) scores: Option<ScoreBook>,
+    /// The payload of the open window, which the snapshot holds.
+    pub(crate) submitted: Option<Submitted>,
 }
 
 impl Disk {
@@ -44,12 +46,30 @@ impl Disk {
 pub(crate) struct SimJournal(pub(crate) Place);
 
 impl Journal for SimJournal {
-    fn commit(&mut self, entry: &Entry, snapshot: Vec<u8>, scores: Option<&ScoreBook>) -> Result<(), BoxError> {
+    fn prepare(&mut self, entry: &Entry, submitted: &Submitted, snapshot: Box<dyn Snapshot>) -> Result<(), BoxError> {
+        let Place { world, me } = &self.0;
+        let mut bytes = Vec::new();
+        snapshot.write(&mut bytes)?;
+        let disk = &mut world.disks.borrow_mut()[*me];
+        let scores = disk.newest.take().and_then(|newest| newest.scores);
+        disk.newest = Some(Saved { entry: *entry, snapshot: bytes, scores, submitted: Some(*submitted) });
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        entry: &Entry,
+        snapshot: Box<dyn Snapshot>,
+        scores: Option<&ScoreBook>,
+    ) -> Result<(), BoxError> {
+        let mut bytes = Vec::new();
+        snapshot.write(&mut bytes)?;
         let Place { world, me } = &self.0;
         world.record(Kind::Commit, *me, entry.next.0, &entry.state);
         world.checker.borrow_mut().commit(*me, entry);
         let disk = &mut world.disks.borrow_mut()[*me];
-        disk.older = disk.newest.replace(Saved { entry: *entry, snapshot, scores: scores.cloned() });
+        disk.older =
+            disk.newest.replace(Saved { entry: *entry, snapshot: bytes, scores: scores.cloned(), submitted: None });
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! A node's door to its learner: the toy, its time, and the lies and defects that a scenario asks for.
 
 use pactum_protocol::{Digest, Malformation, Window};
-use pactum_round::{BoxError, Evidence, InnerReport, JudgeJob, Learner, Own, TrainJob};
+use pactum_round::{BoxError, Evidence, InnerReport, JudgeJob, Learner, Own, Snapshot, TrainJob};
 
 use crate::agenda::Millis;
 use crate::cheats::{Cheat, Cheater};
@@ -111,7 +111,7 @@ impl Learner for SimLearner {
         self.toy.adopt(window, checkpoint)
     }
 
-    fn snapshot(&self) -> Vec<u8> {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, BoxError> {
         self.toy.snapshot()
     }
 }

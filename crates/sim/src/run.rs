@@ -171,10 +171,12 @@ fn boot(place: &Place) -> Result<Node<SimPorts>, String> {
 
 fn standing(role: Role, saved: Option<Saved>) -> Standing {
     match saved {
-        Some(Saved { entry, scores, .. }) => Standing { next: entry.next, previous: entry.previous, scores },
+        Some(Saved { entry, scores, submitted, .. }) => {
+            Standing { next: entry.next, previous: entry.previous, scores, submitted }
+        }
         None => {
             let scores = (role == Role::Validator).then(ScoreBook::new);
-            Standing { next: Window(0), previous: Digest::ZERO, scores }
+            Standing { next: Window(0), previous: Digest::ZERO, scores, submitted: None }
         }
     }
 }

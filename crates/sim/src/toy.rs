@@ -2,7 +2,7 @@
 //! bit-exact outer step.
 
 use pactum_protocol::{Digest, Hparams, Malformation, Mean, Window};
-use pactum_round::{BoxError, Evidence, InnerReport, JudgeJob, Learner, Own, TrainJob};
+use pactum_round::{BoxError, Evidence, InnerReport, JudgeJob, Learner, Own, Snapshot, TrainJob};
 
 mod payload;
 mod problem;
@@ -51,6 +51,8 @@ struct Pending {
     whole: Vec<f32>,
     /// E' without what was sent.
     residual: Vec<f32>,
+    /// What is sent.
+    update: ToyUpdate,
 }
 
 impl ToyLearner {
@@ -72,9 +74,26 @@ impl ToyLearner {
     /// # Errors
     /// If the snapshot has another length or holds values that are not finite.
     pub fn restore(hparams: &Hparams, snapshot: &[u8]) -> Result<Self, StateError> {
-        let mut values = read("snapshot", snapshot, 2 * DIMENSION)?;
+        let vectors = if snapshot.len() > 2 * DIMENSION * 4 { 3 } else { 2 };
+        let mut values = read("snapshot", snapshot, vectors * DIMENSION)?;
+        let whole = values.split_off(2 * DIMENSION);
         let feedback = values.split_off(DIMENSION);
-        Ok(Self { theta: values, feedback, ..Self::new(hparams) })
+        let mut learner = Self { theta: values, feedback, ..Self::new(hparams) };
+        learner.pending = (!whole.is_empty()).then(|| learner.pending(whole));
+        Ok(learner)
+    }
+
+    /// Parameters, error feedback and, if a payload is pending, what was accumulated for it: the payload follows from that.
+    fn saved(&self) -> Vec<u8> {
+        let pending = self.pending.iter().flat_map(|pending| write(&pending.whole));
+        write(&self.theta).chain(write(&self.feedback)).chain(pending).collect()
+    }
+
+    fn pending(&self, whole: Vec<f32>) -> Pending {
+        let update = ToyUpdate::top(&whole, self.top_k());
+        let mut residual = whole.clone();
+        update.add_to(&mut residual, -1.0);
+        Pending { whole, residual, update }
     }
 
     /// The number of values in a payload.
@@ -132,15 +151,13 @@ impl Learner for ToyLearner {
     }
 
     fn payload(&mut self) -> Option<Vec<u8>> {
-        let trained = self.trained.take()?;
-        let decay = self.hparams.compression.decay;
-        let moved = self.theta.iter().zip(&trained).map(|(before, after)| before - after);
-        let whole: Vec<f32> = self.feedback.iter().zip(moved).map(|(error, delta)| decay * error + delta).collect();
-        let update = ToyUpdate::top(&whole, self.top_k());
-        let mut residual = whole.clone();
-        update.add_to(&mut residual, -1.0);
-        self.pending = Some(Pending { whole, residual });
-        Some(update.encode())
+        if let Some(trained) = self.trained.take() {
+            let decay = self.hparams.compression.decay;
+            let moved = self.theta.iter().zip(&trained).map(|(before, after)| before - after);
+            let whole = self.feedback.iter().zip(moved).map(|(error, delta)| decay * error + delta).collect();
+            self.pending = Some(self.pending(whole));
+        }
+        self.pending.as_ref().map(|pending| pending.update.encode())
     }
 
     fn decode(&self, payload: &[u8]) -> Result<ToyUpdate, Malformation> {
@@ -221,8 +238,8 @@ impl Learner for ToyLearner {
         Ok(())
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        write(&self.theta).chain(write(&self.feedback)).collect()
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, BoxError> {
+        Ok(Box::new(self.saved()))
     }
 }
 

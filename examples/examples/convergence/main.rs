@@ -81,7 +81,15 @@ impl Bench {
 
 /// The comparison, what it is compared with first, then one setting changed at a time.
 fn runs(bench: &Bench) -> Vec<Run> {
-    let usual = Sparse { top_k: 64, quantiser: Quantiser::TwoLevels, decay: 0.95, rate: 1.0, mean: Mean::Contributors };
+    let usual = Sparse {
+        top_k: 64,
+        quantiser: Quantiser::TwoLevels,
+        decay: 0.95,
+        rate: 1.0,
+        mean: Mean::Contributors,
+        apply_delay: 0,
+    };
+    let late = Sparse { apply_delay: 1, ..usual };
     let own = |name: &str, workers, inner, exchange| Run { name: name.to_owned(), workers, inner, exchange };
     let sparse = |name: &str, workers, inner, sparse| own(name, workers, inner, Exchange::Sparse(sparse));
     let dense = Exchange::Dense { rate: 0.7, momentum: 0.9 };
@@ -97,13 +105,18 @@ fn runs(bench: &Bench) -> Vec<Run> {
         sparse("SparseLoCo", 8, 10, usual),
         sparse("SparseLoCo, k 128", 4, 10, Sparse { top_k: 128, ..usual }),
         sparse("SparseLoCo, sign and scale", 4, 10, sign),
+        sparse("SparseLoCo, delay 1", 4, 10, late),
+        sparse("SparseLoCo, delay 1", 8, 10, late),
+        sparse("SparseLoCo, outer rate 0.7", 4, 10, Sparse { rate: 0.7, ..usual }),
+        sparse("SparseLoCo, outer rate 0.7, delay 1", 4, 10, Sparse { rate: 0.7, ..late }),
+        sparse("SparseLoCo, outer rate 0.4", 4, 10, Sparse { rate: 0.4, ..usual }),
+        sparse("SparseLoCo, outer rate 0.4, delay 1", 4, 10, Sparse { rate: 0.4, ..late }),
         sparse("SparseLoCo, mean over peers", 4, 10, Sparse { mean: Mean::Peers, ..usual }),
         own("DiLoCo, H 5", 4, 5, dense),
         sparse("SparseLoCo, H 5", 4, 5, usual),
         sparse("SparseLoCo, k 32", 4, 10, Sparse { top_k: 32, ..usual }),
         sparse("SparseLoCo, decay 0.9", 4, 10, Sparse { decay: 0.9, ..usual }),
         sparse("SparseLoCo, decay 0.99", 4, 10, Sparse { decay: 0.99, ..usual }),
-        sparse("SparseLoCo, outer rate 0.7", 4, 10, Sparse { rate: 0.7, ..usual }),
         own("DiLoCo, H 20", 4, 20, dense),
         sparse("SparseLoCo, H 20", 4, 20, usual),
         sparse("SparseLoCo, k 256", 4, 10, Sparse { top_k: 256, ..usual }),

@@ -46,7 +46,7 @@ fn table(bench: &Bench, runs: &[(Run, Curve)]) -> String {
 fn row(run: &Run, curve: &Curve, runs: &[(Run, Curve)]) -> String {
     let Run { name, workers, inner, exchange } = run;
     let settings = match exchange {
-        Exchange::Sparse(Sparse { top_k, quantiser, decay, rate, mean }) => {
+        Exchange::Sparse(Sparse { top_k, quantiser, decay, rate, mean, .. }) => {
             let quantiser = match quantiser {
                 Quantiser::SignScale => "sign-scale",
                 _ => "two-levels",

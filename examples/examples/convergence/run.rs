@@ -43,6 +43,8 @@ pub(crate) struct Sparse {
     pub(crate) decay: f32,
     pub(crate) rate: f32,
     pub(crate) mean: Mean,
+    /// Windows that pass before a window's payloads are applied.
+    pub(crate) apply_delay: u8,
 }
 
 /// What came of a run.
@@ -96,10 +98,10 @@ impl Run {
         let rate = RateSchedule::Cosine { peak: 3e-3, warmup, total: steps.into(), floor: 0.1 };
         let inner = InnerConfig { steps: self.inner, batch: batch / self.workers, rate, ..InnerConfig::default() };
         let mut config = LearnerConfig { model: self.model(bench).clone(), inner, ..LearnerConfig::default() };
-        if let Exchange::Sparse(Sparse { top_k, quantiser, decay, rate, mean }) = self.exchange {
+        if let Exchange::Sparse(Sparse { top_k, quantiser, decay, rate, mean, apply_delay }) = self.exchange {
             let settings = Settings::new(top_k, quantiser);
             config.compression = CompressionConfig { settings, decay, ..config.compression };
-            config.outer = OuterConfig { rate, mean };
+            config.outer = OuterConfig { rate, mean, apply_delay };
         }
         config
     }
@@ -142,6 +144,7 @@ impl Run {
             (0..self.workers).map(|_| Learner::new(config.clone(), SEED)).collect::<Result<Vec<_>, _>>()?;
         let (rounds, every) = self.rounds(bench);
         let (mut points, mut sent) = (Vec::new(), 0);
+        let mut late = Vec::new();
         for round in 0..rounds {
             let mut payloads = Vec::new();
             for (worker, learner) in learners.iter_mut().enumerate() {
@@ -152,16 +155,17 @@ impl Run {
                 payloads.extend(learner.compress());
             }
             sent += payloads.iter().map(|payload| payload.len() as u64).sum::<u64>();
-            let updates = payloads.iter().map(|payload| learners[0].check(payload)).collect::<Result<Vec<_>, _>>()?;
-            let weighted: Vec<_> = updates.iter().map(|update| Weighted { update, weight: 1.0 }).collect();
-            for learner in &mut learners {
-                learner.apply(&weighted, Some(true))?;
+            if config.outer.apply_delay > 0 {
+                std::mem::swap(&mut payloads, &mut late);
             }
+            apply(&mut learners, &payloads)?;
             if (round + 1).is_multiple_of(every) {
                 let loss = learners[0].heldout_loss(&sampled)?;
                 points.push(self.point(bench, round + 1, (sent / self.workers as u64, loss)));
             }
         }
+        // What is still on its way counts too: everybody has paid for it.
+        apply(&mut learners, &late)?;
         let same = learners.iter().all(|learner| learner.state_digest() == learners[0].state_digest());
         assert!(same, "all workers applied the same payloads");
         let last = learners[0].heldout_loss(&bench.corpus.heldout(true))?;
@@ -204,6 +208,13 @@ impl Run {
         let bytes = per_round * u64::from(rounds);
         Ok(Curve { points, last, bytes, dense: bytes })
     }
+}
+
+fn apply(learners: &mut [Learner], payloads: &[Vec<u8>]) -> Result<(), Box<dyn Error>> {
+    let updates = payloads.iter().map(|payload| learners[0].check(payload)).collect::<Result<Vec<_>, _>>()?;
+    let weighted: Vec<_> = updates.iter().map(|update| Weighted { update, weight: 1.0 }).collect();
+    learners.iter_mut().try_for_each(|learner| learner.apply(&weighted, Some(true)).map(drop))?;
+    Ok(())
 }
 
 /// What becomes of θ by steps of the given rates and batches.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use pactum_compress::Compressor;
 use pactum_node::Trainer;
 use pactum_protocol::{Digest, Malformation, Window};
-use pactum_round::{BoxError, Evidence, InnerReport, JudgeJob, Learner, Own, TrainJob};
+use pactum_round::{BoxError, Evidence, InnerReport, JudgeJob, Learner, Own, Snapshot, TrainJob};
 
 use super::Kind;
 
@@ -134,7 +134,7 @@ impl Learner for Cheat {
         self.trainer.adopt(window, checkpoint)
     }
 
-    fn snapshot(&self) -> Vec<u8> {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, BoxError> {
         self.trainer.snapshot()
     }
 }

@@ -68,8 +68,14 @@ impl Board {
             Event::Window(window) if window.outcome == "recovered" => {
                 seat.windows.entry(window.window).or_insert(*window);
             }
-            // A window left incomplete is told again once it is replayed.
-            Event::Window(window) => drop(seat.windows.insert(window.window, *window)),
+            // A window left incomplete is told again once it is replayed, and so is one whose commit a crash has undone: of
+            // that the first telling says more.
+            Event::Window(window) => {
+                let is_told = |told: &WindowEvent| told.is_committed() && !told.replayed && told.state == window.state;
+                if !(window.replayed && seat.windows.get(&window.window).is_some_and(is_told)) {
+                    seat.windows.insert(window.window, *window);
+                }
+            }
         }
     }
 

@@ -105,8 +105,9 @@ impl Plan {
             ))
         })?;
         let cheaters = kinds(&args.cheaters);
-        let nodes = u32::from(args.miners) + u32::from(args.validators) + u32::try_from(cheaters.len())?;
-        refuse_too_large(&hparams, nodes)?;
+        let miners = u64::from(args.miners) + u64::try_from(cheaters.len())?;
+        refuse_too_large(&hparams, miners, args.validators.into())?;
+        let nodes = u32::try_from(miners)? + u32::from(args.validators);
         let context = usize::try_from(hparams.model.context)?;
         let dataset = crate::data::for_run(&args.data, &dir.join("data"), context, progress, stop)?;
         hparams.seed = args.seed;
@@ -193,10 +194,12 @@ impl Plan {
 }
 
 /// Says no before anything is allocated, since a system without memory ends processes without a word.
-fn refuse_too_large(hparams: &Hparams, nodes: u32) -> Result<(), Failure> {
+fn refuse_too_large(hparams: &Hparams, miners: u64, validators: u64) -> Result<(), Failure> {
     let one = learner_config(hparams).memory()?;
-    let what = format!("a network of {nodes} nodes");
-    refuse_unless_fits(&what, one.network_bytes().saturating_mul(nodes.into()), available_memory(), &one)
+    let what = format!("a network of {} nodes", miners.saturating_add(validators));
+    let bytes = one.network_bytes().saturating_mul(miners);
+    let bytes = bytes.saturating_add(one.validator_bytes().saturating_mul(validators));
+    refuse_unless_fits(&what, bytes, available_memory(), &one)
 }
 
 const LATE: &str = "miner-late";

@@ -73,16 +73,16 @@ fn learners_that_apply_the_same_payloads_agree() {
 fn training_compressing_and_judging_leave_the_committed_state() {
     let mut learner = Learner::new(micro(), 1).unwrap();
     window(&mut learner, 0);
-    let before = learner.snapshot(true);
+    let before = learner.snapshot(true).unwrap();
     train(&mut learner, 1, 5);
-    assert_eq!(learner.snapshot(true), before);
+    assert_eq!(learner.snapshot(true).unwrap(), before);
     let payload = learner.compress().unwrap();
     let update = learner.check(&payload).unwrap();
     learner.judge(&update, &[], 0.2, &batch(2)).unwrap();
     learner.screen(&[&update], &batch(2)).unwrap();
     learner.probe(&[1; 32]);
     learner.pending = None;
-    assert_eq!(learner.snapshot(true), before);
+    assert_eq!(learner.snapshot(true).unwrap(), before);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn judging_measures_the_step_and_restores_every_bit() {
     }
     assert_eq!(learner.base_losses.len(), 1, "the losses before are computed once");
     let mut moved = Learner::new(micro(), 1).unwrap();
-    update.add_to(&mut moved.committed.theta, -0.2);
+    update.add_to(Arc::make_mut(&mut moved.committed.theta).as_mut_slice(), -0.2);
     let after: Vec<f32> = learner.judge(&update, &[], 0.2, &batch(2)).unwrap().iter().map(|pair| pair.after).collect();
     assert_eq!(moved.losses(&batch(2)).unwrap(), after);
 }
@@ -126,7 +126,7 @@ fn a_giant_is_judged_as_the_aggregate_clips_it() {
     assert!(fair.iter().zip(&full).all(|(fair, full)| fair.after > full.after), "{fair:?} {full:?}");
     let scales: Vec<f32> = clips(&giant, &among).iter().map(|clip| -0.2 * clip).collect();
     let mut stepped = Learner::new(micro(), 1).unwrap();
-    giant.add_scaled(&mut stepped.committed.theta, &scales);
+    giant.add_scaled(Arc::make_mut(&mut stepped.committed.theta).as_mut_slice(), &scales);
     let after: Vec<f32> = fair.iter().map(|pair| pair.after).collect();
     assert_eq!(stepped.losses(&batch(2)).unwrap(), after);
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::Weighted;
 use crate::learner::tests::{batch, micro, train};
+use crate::{AdoptError, Weighted};
 use proptest::prelude::*;
 
 fn window(learner: &mut Learner, salt: u32) {
@@ -24,11 +24,11 @@ fn trained() -> Learner {
 #[test]
 fn a_restored_learner_goes_on_bit_for_bit() {
     let mut straight = trained();
-    let mut resumed = Learner::restore(micro(), &straight.snapshot(true)).unwrap();
+    let mut resumed = Learner::restore(micro(), &straight.snapshot(true).unwrap()).unwrap();
     for salt in 2..4 {
         window(&mut straight, salt);
         window(&mut resumed, salt);
-        assert_eq!(resumed.snapshot(true), straight.snapshot(true));
+        assert_eq!(resumed.snapshot(true).unwrap(), straight.snapshot(true).unwrap());
     }
     assert_eq!(resumed.window(), 4);
 }
@@ -38,21 +38,58 @@ fn a_pending_payload_survives() {
     let mut straight = trained();
     train(&mut straight, 9, 4);
     let payload = straight.compress().unwrap();
-    let mut resumed = Learner::restore(micro(), &straight.snapshot(true)).unwrap();
+    let mut resumed = Learner::restore(micro(), &straight.snapshot(true).unwrap()).unwrap();
     assert_eq!(resumed.pending_payload(), Some(payload.as_slice()));
-    assert_eq!(resumed.snapshot(true), straight.snapshot(true));
+    assert_eq!(resumed.compress(), Some(payload.clone()), "it is made once");
+    assert_eq!((resumed.optimizer_steps(), resumed.feedback()), (straight.optimizer_steps(), straight.feedback()));
+    assert_eq!(resumed.snapshot(true).unwrap(), straight.snapshot(true).unwrap());
     commit(&mut straight, &payload);
     commit(&mut resumed, &payload);
-    assert_eq!(resumed.snapshot(true), straight.snapshot(true));
+    assert_eq!(resumed.snapshot(true).unwrap(), straight.snapshot(true).unwrap());
     window(&mut straight, 5);
     window(&mut resumed, 5);
-    assert_eq!(resumed.snapshot(true), straight.snapshot(true));
+    assert_eq!(resumed.snapshot(true).unwrap(), straight.snapshot(true).unwrap());
+}
+
+#[test]
+fn what_is_captured_stays_while_the_learner_goes_on() {
+    let mut learner = trained();
+    let mut straight = trained();
+    let (bytes, captured) = (learner.snapshot(true).unwrap(), learner.capture(true).unwrap());
+    train(&mut learner, 2, 4);
+    let payload = learner.compress().unwrap();
+    let (open_bytes, open) = (learner.snapshot(true).unwrap(), learner.capture(true).unwrap());
+    learner.judge(&learner.check(&payload).unwrap(), &[], 0.2, &batch(2)).unwrap();
+    commit(&mut learner, &payload);
+    window(&mut learner, 3);
+    for (bytes, captured) in [(bytes, captured), (open_bytes, open)] {
+        let mut written = Vec::new();
+        captured.write(&mut written).unwrap();
+        assert!(written == bytes);
+        assert_eq!(written.len(), captured.bytes());
+    }
+    window(&mut straight, 2);
+    window(&mut straight, 3);
+    assert!(learner.snapshot(true).unwrap() == straight.snapshot(true).unwrap(), "sharing changes no bit");
+}
+
+#[test]
+fn whoever_never_trains_holds_the_parameters_alone() {
+    let sender = trained();
+    let mut learner = Learner::new(micro(), 9).unwrap();
+    learner.adopt(2, &sender.checkpoint(), &sender.state_digest()).unwrap();
+    learner.losses(&batch(0)).unwrap();
+    learner.apply(&[], None).unwrap();
+    let learner = Learner::restore(micro(), &learner.snapshot(false).unwrap()).unwrap();
+    assert!(matches!(learner.committed.optimizer, Held::Zero) && matches!(learner.committed.feedback, Held::Zero));
+    let working = &learner.working;
+    assert!(working.theta.is_empty() && working.gradient.is_empty() && working.optimizer.is_none());
 }
 
 #[test]
 fn a_light_snapshot_holds_the_parameters() {
     let learner = trained();
-    let bytes = learner.snapshot(false);
+    let bytes = learner.snapshot(false).unwrap();
     let parameters = learner.parameters().len();
     assert_eq!(bytes.len(), HEADER_BYTES + 4 * parameters + DIGEST_BYTES);
     let restored = Learner::restore(micro(), &bytes).unwrap();
@@ -64,7 +101,7 @@ fn a_light_snapshot_holds_the_parameters() {
 #[test]
 fn golden_header() {
     let learner = trained();
-    let bytes = learner.snapshot(true);
+    let bytes = learner.snapshot(true).unwrap();
     let start = [b"PACTLRNR".as_slice(), &[1, 0, 1, 0, 0, 0, 0, 0]].concat();
     assert_eq!(bytes[..16], start);
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
@@ -90,7 +127,7 @@ fn hostile_snapshots_are_refused() {
     let mut learner = trained();
     train(&mut learner, 9, 4);
     let payload = learner.compress().unwrap();
-    let good = learner.snapshot(true);
+    let good = learner.snapshot(true).unwrap();
     let refused = |bytes: &[u8], says: &str| {
         let error = Learner::restore(micro(), bytes).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
@@ -101,7 +138,7 @@ fn hostile_snapshots_are_refused() {
     let at = |place: usize, bytes: &[u8]| {
         forged(&good, |content| content[place..place + bytes.len()].copy_from_slice(bytes))
     };
-    refused(&at(8, &[2, 0]), "newer");
+    refused(&at(8, &[3, 0]), "newer");
     refused(&at(16, &[0, 0, 0, 0]), "another model");
     refused(&at(48, &[0xff; 8]), "corrupt");
     refused(&at(72, &[0xff; 8]), "corrupt");
@@ -126,7 +163,7 @@ proptest! {
 
     #[test]
     fn any_damage_is_noticed(place: prop::sample::Index, flip in 1_u8.., cut: prop::sample::Index) {
-        let good = trained().snapshot(true);
+        let good = trained().snapshot(true).unwrap();
         let mut flipped = good.clone();
         flipped[place.index(good.len())] ^= flip;
         prop_assert!(Learner::restore(micro(), &flipped).is_err());
@@ -144,7 +181,7 @@ proptest! {
 
 #[test]
 fn another_model_is_refused() {
-    let bytes = trained().snapshot(true);
+    let bytes = trained().snapshot(true).unwrap();
     let check = |change: fn(&mut LearnerConfig)| {
         let mut config = micro();
         change(&mut config);
@@ -165,18 +202,18 @@ fn a_joiner_adopts_a_checkpoint() {
     let (bytes, digest) = (learner.checkpoint(), learner.state_digest());
     let mut joiner = Learner::new(micro(), 99).unwrap();
     window(&mut joiner, 0);
-    let before = joiner.snapshot(true);
+    let before = joiner.snapshot(true).unwrap();
     let short = joiner.adopt(2, &bytes[4..], &digest);
     assert!(matches!(short, Err(AdoptError::Length { .. })));
     assert_eq!(joiner.adopt(2, &bytes, &[0; 32]), Err(AdoptError::Digest));
-    assert_eq!(joiner.snapshot(true), before);
+    assert_eq!(joiner.snapshot(true).unwrap(), before);
     joiner.losses(&batch(0)).unwrap();
     let (steps, feedback) = (joiner.optimizer_steps(), joiner.feedback().to_vec());
     joiner.adopt(2, &bytes, &digest).unwrap();
     assert_eq!((joiner.window(), joiner.state_digest()), (2, digest));
     assert_eq!(
         joiner.losses(&batch(0)).unwrap(),
-        Learner::restore(micro(), &learner.snapshot(true)).unwrap().losses(&batch(0)).unwrap()
+        Learner::restore(micro(), &learner.snapshot(true).unwrap()).unwrap().losses(&batch(0)).unwrap()
     );
     assert!(steps > 0 && feedback.iter().any(|&value| value != 0.0));
     assert_eq!((joiner.optimizer_steps(), joiner.feedback()), (steps, &feedback[..]));

@@ -8,8 +8,9 @@ fn journal_of(windows: u64) -> (tempfile::TempDir, DiskJournal) {
     let folder = tempfile::tempdir().unwrap();
     let mut journal = DiskJournal::open(folder.path()).unwrap();
     for next in 1..=windows {
-        journal.commit(&entry(next), vec![next as u8; 100], None).unwrap();
+        journal.commit(&entry(next), Box::new(vec![next as u8; 100]), None).unwrap();
     }
+    journal.settle().unwrap();
     (folder, journal)
 }
 
@@ -82,4 +83,92 @@ fn rubbish_in_place_of_the_journal_is_refused_with_a_sentence() {
         .unwrap();
     let error = DiskJournal::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("cannot open the journal"), "{error}");
+}
+
+fn submitted(window: u64) -> Submitted {
+    let inner = InnerReport { steps: 7, samples: 28, loss: f32::from_bits(0x3f9d_f3b7) };
+    Submitted { window: Window(window), payload: Digest::of(b"payload"), inner }
+}
+
+/// A snapshot that is written once the test says so, or fails.
+struct Held(std::sync::mpsc::Receiver<io::Result<()>>);
+
+impl Snapshot for Held {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(b"half")?;
+        self.0.recv().map_err(io::Error::other)??;
+        out.write_all(b" and half")
+    }
+}
+
+fn held() -> (std::sync::mpsc::Sender<io::Result<()>>, Box<Held>) {
+    let (go, wait) = std::sync::mpsc::channel();
+    (go, Box::new(Held(wait)))
+}
+
+#[test]
+fn a_prepared_payload_is_recovered_with_its_window() {
+    let (folder, mut journal) = journal_of(3);
+    journal.prepare(&entry(3), &submitted(3), Box::new(b"with the payload".to_vec())).unwrap();
+    drop(journal);
+    let journal = DiskJournal::open(folder.path()).unwrap();
+    let recovered = journal.recover().unwrap().unwrap();
+    assert_eq!((recovered.entry, recovered.submitted), (entry(3), Some(submitted(3))));
+    assert_eq!(recovered.snapshot, b"with the payload");
+}
+
+#[test]
+fn a_commit_that_is_not_durable_leaves_what_was_prepared() {
+    let (folder, mut journal) = journal_of(3);
+    journal.prepare(&entry(3), &submitted(3), Box::new(b"with the payload".to_vec())).unwrap();
+    let (go, snapshot) = held();
+    let began = journal.commit(&entry(4), snapshot, None);
+    began.unwrap();
+    // The node goes on; whatever a crash would find now is what was prepared.
+    let recovered = journal.recover().unwrap().unwrap();
+    assert_eq!((recovered.entry, recovered.submitted), (entry(3), Some(submitted(3))));
+    go.send(Ok(())).unwrap();
+    journal.settle().unwrap();
+    let recovered = journal.recover().unwrap().unwrap();
+    assert_eq!((recovered.entry, recovered.submitted, recovered.damaged), (entry(4), None, 0));
+    assert_eq!(recovered.snapshot, b"half and half");
+    drop(journal);
+    let journal = DiskJournal::open(folder.path()).unwrap();
+    fs::write(folder.path().join("window-4.snapshot"), b"rubbish").unwrap();
+    let recovered = journal.recover().unwrap().unwrap();
+    assert_eq!((recovered.entry, recovered.submitted), (entry(3), Some(submitted(3))), "kept to fall back on");
+}
+
+#[test]
+fn the_next_window_waits_for_the_one_before_and_hears_of_its_failure() {
+    let (_folder, mut journal) = journal_of(3);
+    let (go, snapshot) = held();
+    journal.commit(&entry(4), snapshot, None).unwrap();
+    go.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+    let error = journal.prepare(&entry(4), &submitted(4), Box::new(Vec::new())).unwrap_err();
+    assert!(error.to_string().contains("no storage space"), "{error}");
+    assert_eq!(journal.recover().unwrap().unwrap().entry, entry(3));
+}
+
+#[test]
+fn scores_are_durable_before_the_snapshot() {
+    let (folder, mut journal) = journal_of(3);
+    assert_eq!(journal.recover().unwrap().unwrap().scores, None);
+    let (go, snapshot) = held();
+    let scores = ScoreBook::new();
+    journal.commit(&entry(4), snapshot, Some(&scores)).unwrap();
+    let recovered = journal.recover().unwrap().unwrap();
+    assert_eq!((recovered.entry, recovered.scores), (entry(3), Some(scores)));
+    go.send(Ok(())).unwrap();
+    drop(journal);
+    let recovered = DiskJournal::open(folder.path()).unwrap().recover().unwrap().unwrap();
+    assert_eq!(recovered.entry, entry(4), "a journal that is closed has written everything");
+}
+
+#[test]
+fn in_the_foreground_a_commit_is_durable_when_it_returns() {
+    let (_folder, journal) = journal_of(3);
+    let mut journal = journal.in_foreground();
+    journal.commit(&entry(4), Box::new(vec![4; 9]), None).unwrap();
+    assert_eq!(journal.recover().unwrap().unwrap().entry, entry(4));
 }

@@ -76,15 +76,26 @@ fn a_snapshot_holds_everything_and_a_false_one_is_refused() {
     let mut learner = ToyLearner::new(&hparams());
     let update = contribution(&mut learner, 0, 0);
     learner.apply(&[(1.0, &update)], Own::Included, Window(1)).unwrap();
-    let mut restored = ToyLearner::restore(&hparams(), &learner.snapshot()).unwrap();
+    let mut restored = ToyLearner::restore(&hparams(), &learner.saved()).unwrap();
     assert_eq!(contribution(&mut restored, 1, 0), contribution(&mut learner, 1, 0));
+
+    let (mut stopped, mut straight) = (restored.clone(), restored);
+    for learner in [&mut stopped, &mut straight] {
+        contribution(learner, 2, 0);
+    }
+    let mut stopped = ToyLearner::restore(&hparams(), &stopped.saved()).unwrap();
+    assert_eq!(stopped.payload(), straight.payload(), "a payload is made once");
+    for learner in [&mut stopped, &mut straight] {
+        learner.apply(&[(1.0, &update)], Own::LeftOut, Window(3)).unwrap();
+    }
+    assert_eq!(stopped.saved(), straight.saved());
 
     let mut fresh = ToyLearner::new(&hparams());
     fresh.adopt(Window(1), &learner.checkpoint()).unwrap();
     assert_eq!(fresh.state_digest(), learner.state_digest());
     let mut nan = learner.checkpoint();
     nan[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    for wrong in [&nan[..], &[], &learner.snapshot()] {
+    for wrong in [&nan[..], &[], &learner.saved()] {
         assert!(fresh.adopt(Window(1), wrong).is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! Reads a model that Hugging Face's transformers could read too, continues a text with it, and says how likely it finds
-//! two others: `load_hf [FOLDER [PROMPT]]`. Without a folder one with an untrained model is made, which writes noise.
+//! two others: `load_hf_and_generate [FOLDER [PROMPT]]`. Without a folder one with an untrained model is made, which writes noise.
 #![expect(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::error::Error;
