@@ -1,30 +1,73 @@
 //! What becomes of a client whose chain goes away.
 #![expect(clippy::unwrap_used, reason = "the functions that tests share panic as tests do")]
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use pactum_chain::{Call, Chain, ChainError, Genesis, Wallet};
 use pactum_devchain::{DevChain, DevChainConfig, Production};
 use pactum_protocol::{BlockNumber, Sign, Uid};
 use pactum_subtensor::{Client, ConnectError, Link};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-async fn start(dir: &Path, port: u16) -> DevChain {
-    let mut config = DevChainConfig::new(dir, Some(Genesis { stake_min: 100, ..Genesis::default() }));
-    config.production = Production::OnDemand;
-    config.listen.set_port(port);
-    DevChain::start(config).await.unwrap()
+/// An address that stays while the chain behind it comes and goes: a port given back may be somebody else's at once.
+struct Relay {
+    url: String,
+    chain: watch::Sender<Option<SocketAddr>>,
+}
+
+impl Relay {
+    async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let (chain, behind) = watch::channel(None);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pass(client, *behind.borrow()));
+            }
+        });
+        Self { url, chain }
+    }
+
+    /// Starts the chain of this folder and stands before it.
+    async fn open(&self, dir: &Path, genesis: Genesis) -> DevChain {
+        let mut config = DevChainConfig::new(dir, Some(genesis));
+        config.production = Production::OnDemand;
+        let chain = DevChain::start(config).await.unwrap();
+        self.chain.send_replace(Some(chain.local_addr()));
+        chain
+    }
+
+    /// Lets nobody through any more; whoever is through stays until the chain ends it.
+    fn shut(&self) {
+        self.chain.send_replace(None);
+    }
+}
+
+async fn pass(mut client: TcpStream, chain: Option<SocketAddr>) {
+    let Some(address) = chain else { return };
+    let Ok(mut chain) = TcpStream::connect(address).await else { return };
+    // Either end may break off, which ends both: there is nobody to tell.
+    copy_bidirectional(&mut client, &mut chain).await.unwrap_or_default();
+}
+
+fn rules() -> Genesis {
+    Genesis { stake_min: 100, ..Genesis::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_wait_while_the_chain_is_away_and_go_on_when_it_is_back() {
     let dir = tempfile::tempdir().unwrap();
-    let chain = start(dir.path(), 0).await;
-    let port = chain.local_addr().port();
-    let client = Client::connect(&chain.url(), None).unwrap();
+    let relay = Relay::start().await;
+    let chain = relay.open(dir.path(), rules()).await;
+    let client = Client::connect(&relay.url, None).unwrap();
     let mut link = client.link();
     link.wait_for(|link| *link == Link::Connected).await.unwrap();
     chain.produce().await.unwrap();
     let before = client.head().await.unwrap();
+    relay.shut();
     chain.close().await;
     link.wait_for(|link| matches!(link, Link::Waiting { .. })).await.unwrap();
 
@@ -32,7 +75,7 @@ async fn calls_wait_while_the_chain_is_away_and_go_on_when_it_is_back() {
         let client = client.clone();
         async move { (client.head().await, client.until(BlockNumber(3)).await) }
     });
-    let chain = start(dir.path(), port).await;
+    let chain = relay.open(dir.path(), rules()).await;
     chain.produce().await.unwrap();
     link.wait_for(|link| *link == Link::Connected).await.unwrap();
     chain.produce().await.unwrap();
@@ -46,9 +89,9 @@ async fn calls_wait_while_the_chain_is_away_and_go_on_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_died_with_the_chain_is_submitted_again() {
     let dir = tempfile::tempdir().unwrap();
-    let chain = start(dir.path(), 0).await;
-    let port = chain.local_addr().port();
-    let client = Client::connect(&chain.url(), None).unwrap();
+    let relay = Relay::start().await;
+    let chain = relay.open(dir.path(), rules()).await;
+    let client = Client::connect(&relay.url, None).unwrap();
     let wallet = Wallet::from_seed([1; 32]);
     let registering = tokio::spawn({
         let (client, wallet) = (client.clone(), wallet.clone());
@@ -56,9 +99,10 @@ async fn a_call_that_died_with_the_chain_is_submitted_again() {
     });
     // The open block counts in the nonce, which tells that the call is there.
     while client.nonce(&wallet.hotkey()).await.unwrap() == 0 {}
+    relay.shut();
     drop(chain);
 
-    let chain = start(dir.path(), port).await;
+    let chain = relay.open(dir.path(), rules()).await;
     assert_eq!(chain.head().number, BlockNumber(0));
     while client.nonce(&wallet.hotkey()).await.unwrap() == 0 {}
     chain.produce().await.unwrap();
@@ -71,20 +115,18 @@ async fn a_call_that_died_with_the_chain_is_submitted_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_chain_in_the_place_of_the_first_is_an_error_that_says_so() {
     let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let chain = start(dir.path(), 0).await;
-    let port = chain.local_addr().port();
-    let client = Client::connect(&chain.url(), None).unwrap();
+    let relay = Relay::start().await;
+    let chain = relay.open(dir.path(), rules()).await;
+    let client = Client::connect(&relay.url, None).unwrap();
     let expected = client.genesis().await.unwrap().hash();
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { client.until(BlockNumber(9)).await }
     });
+    relay.shut();
     chain.close().await;
 
-    let mut config = DevChainConfig::new(other_dir.path(), Some(Genesis { tempo: 7, ..Genesis::default() }));
-    config.production = Production::OnDemand;
-    config.listen.set_port(port);
-    let other = DevChain::start(config).await.unwrap();
+    let other = relay.open(other_dir.path(), Genesis { tempo: 7, ..Genesis::default() }).await;
     let error = waiting.await.unwrap().unwrap_err();
     let ChainError::OtherChain { expected: first, found } = &error else { panic!("{error}") };
     assert_eq!(*first, expected);
