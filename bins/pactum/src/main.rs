@@ -12,6 +12,7 @@ mod model;
 mod node;
 mod paths;
 mod perplexity;
+mod place;
 mod simulate;
 mod train;
 mod wallet;

@@ -1,5 +1,7 @@
 //! `pactum model`: what a model is, what it costs, and whether it fits.
 
+mod device;
+
 use std::path::Path;
 
 use clap::Subcommand;
@@ -10,6 +12,7 @@ use pactum_node::model_config;
 use pactum_protocol::Hparams;
 
 use crate::checkpoint::parse_bytes;
+use crate::place::Device;
 
 /// Numbers of sequences at once for which memory is shown.
 const ROWS: [usize; 4] = [1, 4, 16, 64];
@@ -18,7 +21,8 @@ const ROWS: [usize; 4] = [1, 4, 16, 64];
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples: pactum model show
           pactum model show mini
-          pactum model plan 150m --batch 8 --sequence 1024 --memory 16GB")]
+          pactum model plan 150m --batch 8 --sequence 1024 --memory 16GB
+          pactum model plan 1b --batch 8 --device cuda --memory 80GB")]
 pub(crate) enum Args {
     /// Shows a model's shape, parameters, work per token and memory; without a name, all presets in short
     #[command(after_help = "Example: pactum model show mini")]
@@ -44,7 +48,10 @@ pub(crate) struct PlanArgs {
     /// Tokens in a sequence [default: the model's context]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     sequence: Option<u32>,
-    /// Memory to fit into, such as 16GB [default: what this machine has left]
+    /// Where the training step is made; all but the processor need a program built with the feature `cuda`
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    device: Device,
+    /// Memory to fit into, such as 16GB: the device's, if one is named [default: what this machine has left]
     #[arg(long, value_parser = parse_bytes)]
     memory: Option<u64>,
 }
@@ -94,6 +101,10 @@ fn plan(args: &PlanArgs) -> Result<(), Failure> {
     let mut config = resolve(&args.model)?;
     config.context = args.sequence.map_or(Ok(config.context), usize::try_from)?;
     let batch = usize::try_from(args.batch)?;
+    if args.device != Device::Cpu {
+        output(shape(&args.model, &config))?;
+        return device::plan(&config, batch, args.memory);
+    }
     let step = config.plan(batch)?;
     let inner = InnerConfig { batch, ..InnerConfig::default() };
     let learner = LearnerConfig { model: config.clone(), inner, ..LearnerConfig::default() }.memory()?;
@@ -115,17 +126,21 @@ fn plan(args: &PlanArgs) -> Result<(), Failure> {
     ] {
         output(format!("  {what:<32}{:>10}  {}", bytes_text(bytes), verdict(bytes)))?;
     }
-    output(format!("largest batch in one pass: {}", largest(&config, available, Plan::train_bytes)?))?;
-    output(format!("  if recomputing: {}", largest(&config, available, Plan::recomputing_bytes)?))?;
+    for (what, bytes) in [
+        ("largest batch in one pass", Plan::train_bytes as fn(&Plan) -> u64),
+        ("  if recomputing", Plan::recomputing_bytes),
+    ] {
+        let largest = largest(&config, |rows| Ok(bytes(&config.plan(rows)?) <= available))?;
+        output(format!("{what}: {largest}"))?;
+    }
     if step.recomputing_bytes().min(step.train_bytes()).min(learner.offloaded_bytes()) > available {
         return Err(Failure::new("nothing fits: choose a smaller model, batch or sequence, or another machine"));
     }
     Ok(())
 }
 
-/// The most sequences at once whose memory, by `bytes`, is available.
-fn largest(config: &ModelConfig, available: u64, bytes: fn(&Plan) -> u64) -> Result<String, Failure> {
-    let fits = |rows: usize| config.plan(rows).map(|plan| bytes(&plan) <= available);
+/// The most sequences at once that fit.
+fn largest(config: &ModelConfig, fits: impl Fn(usize) -> Result<bool, Failure>) -> Result<String, Failure> {
     let (mut good, mut bad) = (0, (1 << 28) / config.context + 1);
     while bad - good > 1 {
         let middle = good + (bad - good) / 2;

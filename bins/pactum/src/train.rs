@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{parse_bytes, refuse_unless_fits, threads};
 use crate::paths;
+use crate::place::{Device, Place};
 
 /// Trains on this machine alone, with the same learner as a miner and no network.
 ///
@@ -22,7 +23,8 @@ use crate::paths;
 /// where it stopped. With --out the model is left for `pactum generate` and for Hugging Face's transformers.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples: pactum train --data my-texts/ --batch 48 --windows 24 --report alone.json
-          pactum train --data my-texts/ --schedule wsd --out my-model; pactum generate --model my-model \"It was\"")]
+          pactum train --data my-texts/ --schedule wsd --out my-model; pactum generate --model my-model \"It was\"
+          pactum train --data my-texts/ --preset 150m --device cuda")]
 pub(crate) struct Args {
     /// Text, Markdown, source code or .gz, a file or a folder [default: sources and READMEs in Cargo's registry folder]
     #[arg(long, value_name = "PATH")]
@@ -42,6 +44,8 @@ pub(crate) struct Args {
     /// Threads for computing; 0 takes all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    #[command(flatten)]
+    place: Place,
     /// How the learning rate runs: as the preset says (a cosine), constant, or constant with a fall in the last fifth (wsd)
     #[arg(long, value_enum, default_value_t = Schedule::Preset)]
     schedule: Schedule,
@@ -125,7 +129,11 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     config.inner.rate = args.schedule.applied(config.inner.rate, hparams.inner.warmup.into(), total);
     let plan = config.memory()?;
     let available = args.memory.or_else(available_memory);
-    let needed = if args.offload { plan.offloaded_bytes() } else { plan.alone_bytes() };
+    let needed = match (args.place.device, args.offload) {
+        (Device::Cpu, false) => plan.alone_bytes(),
+        (Device::Cpu, true) => plan.offloaded_bytes(),
+        (Device::Cuda | Device::Emulation, _) => plan.accelerated_bytes(),
+    };
     refuse_unless_fits("this training", needed, available, &plan)?;
     let dir = args.dir.clone().map_or_else(|| paths::fresh("train"), Ok)?;
     let folder = dir.join("data");
@@ -185,6 +193,7 @@ impl Session {
                 )));
             }
         };
+        let accelerator = args.place.accelerator(&config, dir)?;
         let learner = match fs::read(dir.join(STATE)) {
             Ok(snapshot) => Learner::restore(config, &snapshot)
                 .map_err(|error| Failure::because(format!("cannot go on from {}", dir.display()), &error))?,
@@ -192,6 +201,10 @@ impl Session {
             Err(error) => return Err(Failure::because(format!("cannot read {}", dir.join(STATE).display()), &error)),
         };
         let learner = if args.offload { learner.offloading(Box::new(scratch(dir)?)) } else { learner };
+        let learner = match accelerator {
+            Some(accelerator) => learner.accelerated(accelerator)?,
+            None => learner,
+        };
         let mut session = Self { learner, report, dir: dir.to_owned() };
         session.report.points.retain(|point| point.window < session.learner.window());
         // From here on the folder's data is that of this report.

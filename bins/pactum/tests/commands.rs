@@ -91,6 +91,7 @@ fn bad_input_gets_one_sentence_and_its_exit_code() {
     desk.check("localnet --data some.txt --report no/such/folder.json", 1, "cannot write the report no/such");
     desk.check("localnet --windows none", 2, "invalid value");
     desk.check("train --data some.txt --report no/such/folder.json", 1, "cannot write the report no/such");
+    desk.check("train --data some.txt --preset micro --precision bf16", 2, "the processor trains in f32");
     desk.check("miner --config miner.toml", 1, "thread");
     desk.check("chain --dir d", 2, "--data");
     desk.check("wallet show --file nobody.json", 1, "nobody.json");

@@ -122,7 +122,7 @@ impl LearnerConfig {
     }
 
     /// Sequences that the engine works on at once: activations grow with it, and results depend on it in the last bits.
-    pub(crate) fn rows_max(&self) -> usize {
+    pub fn rows_at_once(&self) -> usize {
         self.inner.batch.min((TOKENS_AT_ONCE / self.model.context.max(1)).max(1))
     }
 }

@@ -1,7 +1,7 @@
 use crate::Learner;
 use crate::learner::Held;
 use crate::shelf::Place;
-use pactum_model::{AdamW, Executor, StepError, Tokens};
+use pactum_model::{AdamW, StepError, Tokens};
 use std::io;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct InnerReport {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InnerError {
-    /// A batch does not fit the model.
+    /// A batch does not fit the model, or a device failed; the steps made on it since the last report are then lost.
     #[error(transparent)]
     Step(#[from] StepError),
     /// What was offloaded cannot be written or read.
@@ -40,7 +40,8 @@ impl Learner {
     /// same window to train further.
     ///
     /// # Errors
-    /// If a batch does not fit the model, or what is [offloaded](Learner::offloading) cannot be written or read.
+    /// If a batch does not fit the model, what is [offloaded](Learner::offloading) cannot be written or read, or an
+    /// [accelerator](Learner::accelerated) fails.
     pub fn inner_steps(
         &mut self,
         batches: &mut dyn FnMut(u32) -> Option<Vec<u32>>,
@@ -49,7 +50,9 @@ impl Learner {
     ) -> Result<InnerReport, InnerError> {
         let mut report = InnerReport::default();
         let loss = self.make_steps(batches, steps, keep_going, &mut report);
+        let stored = self.store_steps(report.steps);
         self.ready_feedback()?;
+        stored?;
         let positions = report.samples * (self.config.model.context as u64 + 1);
         Ok(InnerReport { loss: (loss? / positions.max(1) as f64) as f32, ..report })
     }
@@ -80,18 +83,13 @@ impl Learner {
             0 => self.begin_window()?,
             _ => self.optimizer_in_training(),
         };
-        let working = &mut self.working;
-        working.gradient.resize(working.theta.len(), 0.0);
-        let loss = self.engine.loss_and_gradient(&working.theta, batch, &mut working.gradient);
-        let applied = loss.as_ref().is_ok_and(|_| {
-            let rate = self.config.inner.rate.rate(place.saturating_add(u64::from(working.steps)));
-            optimizer.step(&mut working.theta, &working.gradient, rate).applied
-        });
-        working.optimizer = Some(optimizer);
-        let loss = loss?;
-        report.rejected += u32::from(!applied);
-        working.steps = working.steps.saturating_add(1);
-        Ok(loss)
+        let rate = self.config.inner.rate.rate(place.saturating_add(u64::from(self.working.steps)));
+        let step = self.train_step(&mut optimizer, batch, rate, report.steps == 0);
+        self.working.optimizer = Some(optimizer);
+        let step = step?;
+        report.rejected += u32::from(!step.applied);
+        self.working.steps = self.working.steps.saturating_add(1);
+        Ok(step.loss)
     }
 
     /// Puts the working copy where the window's training starts, and returns its optimizer.
@@ -120,7 +118,7 @@ impl Learner {
     /// Once the steps are made the gradient has no use: there E waits to become E'.
     fn ready_feedback(&mut self) -> io::Result<()> {
         match (&self.committed.feedback, &self.shelf) {
-            (Held::Away, Some(shelf)) if self.working.steps > 0 => {
+            (Held::Away, Some(shelf)) => {
                 self.working.gradient.resize(self.committed.theta.len(), 0.0);
                 shelf.read(Place::Feedback, &mut self.working.gradient)
             }

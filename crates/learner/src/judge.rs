@@ -1,6 +1,7 @@
 use crate::Learner;
+use crate::learner::Held;
 use pactum_compress::{SparseUpdate, clips};
-use pactum_model::{Executor, StepError};
+use pactum_model::StepError;
 use std::sync::Arc;
 
 /// The loss of one sequence with and without a contribution, in nats per token.
@@ -50,7 +51,7 @@ impl Learner {
         let saved = update.read_from(theta);
         let scales: Vec<f32> = clips(update, among).into_iter().map(|clip| -step * clip).collect();
         update.add_scaled(theta, &scales);
-        let after = self.engine.forward_losses(theta, &tokens);
+        let after = self.compute.executor().forward_losses(theta, &tokens);
         update.write_to(theta, &saved);
         Ok(before.into_iter().zip(after?).map(|(before, after)| LossPair { before, after }).collect())
     }
@@ -65,7 +66,7 @@ impl Learner {
         if let Some((_, losses)) = self.base_losses.iter().find(|(known, _)| *known == digest) {
             return Ok(losses.clone());
         }
-        let losses = self.engine.forward_losses(&self.committed.theta, &tokens)?;
+        let losses = self.compute.executor().forward_losses(&self.committed.theta, &tokens)?;
         if self.base_losses.len() == BASES_MAX {
             self.base_losses.remove(0);
         }
@@ -92,11 +93,11 @@ impl Learner {
             return Err(JudgeError::OtherModel);
         }
         let tokens = self.tokens(batch)?;
-        // In the middle of a window the gradient's memory may hold what is to be sent.
-        let spare = self.working.steps == 0;
+        // In the middle of a window the gradient's memory may hold what is to be sent, or the error feedback.
+        let spare = self.working.steps == 0 && !matches!(self.committed.feedback, Held::Away);
         let mut gradient = if spare { std::mem::take(&mut self.working.gradient) } else { Vec::new() };
         gradient.resize(self.committed.theta.len(), 0.0);
-        let loss = self.engine.loss_and_gradient(&self.committed.theta, &tokens, &mut gradient);
+        let loss = self.compute.executor().loss_and_gradient(&self.committed.theta, &tokens, &mut gradient);
         let found = loss.map(|_| updates.iter().map(|update| update.dot(&gradient)).collect());
         if spare {
             self.working.gradient = gradient;

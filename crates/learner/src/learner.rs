@@ -1,3 +1,4 @@
+use crate::compute::Compute;
 use crate::shelf::{Place, Scratch, Shelf};
 use crate::{LearnerConfig, LearnerError};
 use pactum_compress::{CodecError, Compressor, Layout, Limits, SparseUpdate, decode, payload_bytes_max};
@@ -19,7 +20,7 @@ pub struct Learner {
     pub(crate) layout: Layout,
     pub(crate) limits: Limits,
     pub(crate) compressor: Compressor,
-    pub(crate) engine: Engine,
+    pub(crate) compute: Compute,
     pub(crate) committed: Committed,
     pub(crate) working: Working,
     /// The payload of the open window, once it is made.
@@ -97,7 +98,10 @@ impl Learner {
         let settings = config.compression.settings;
         Ok(Self {
             compressor: Compressor::new(layout.clone(), settings)?,
-            engine: Engine::new(&config.model, config.rows_max(), config.threads)?,
+            compute: Compute {
+                engine: Engine::new(&config.model, config.rows_at_once(), config.threads)?,
+                accelerator: None,
+            },
             limits: Limits::new(settings),
             committed: Committed {
                 theta: Arc::new(theta),
@@ -183,7 +187,7 @@ impl Learner {
     /// # Errors
     /// If the prompt is empty or does not fit the model.
     pub fn generate(&mut self, prompt: &[u32], options: &GenerateOptions) -> Result<Vec<u32>, GenerateError> {
-        generate(&mut self.engine, &self.committed.theta, prompt, *options)
+        generate(&mut self.compute.engine, &self.committed.theta, prompt, *options)
     }
 
     /// Forgets everything about the open window.
@@ -213,7 +217,7 @@ impl Learner {
     }
 
     pub(crate) fn fresh_optimizer(&self) -> AdamW {
-        AdamW::new(self.config.inner.optimizer, &self.config.model.parameters()).on_threads_of(&self.engine)
+        AdamW::new(self.config.inner.optimizer, &self.config.model.parameters()).on_threads_of(&self.compute.engine)
     }
 }
 

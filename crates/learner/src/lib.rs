@@ -4,6 +4,7 @@ mod config;
 mod learner;
 mod memory;
 
+mod compute;
 mod delay;
 mod inner;
 mod outer;
@@ -32,4 +33,6 @@ pub use snapshot::{RestoreError, Snapshot};
 
 // What appears in this crate's interface, so that a program needs no other crate to name it.
 pub use pactum_compress::{CodecError, Layout, Mean, OuterReport, Quantiser, Settings, SparseUpdate, Weighted};
-pub use pactum_model::{AdamWConfig, GenerateError, GenerateOptions, ModelConfig, RateSchedule, StepError};
+pub use pactum_model::{
+    Accelerator, AdamWConfig, GenerateError, GenerateOptions, ModelConfig, RateSchedule, StepError,
+};

@@ -20,7 +20,7 @@ impl LearnerConfig {
     /// If a setting is out of range.
     pub fn memory(&self) -> Result<MemoryPlan, LearnerError> {
         self.validate()?;
-        let model = self.model.plan(self.rows_max()).map_err(EngineError::from)?;
+        let model = self.model.plan(self.rows_at_once()).map_err(EngineError::from)?;
         Ok(MemoryPlan { model, batch: self.inner.batch as u64 })
     }
 }
@@ -42,6 +42,12 @@ impl MemoryPlan {
     /// on disk while a window trains, so that θ, θ', the gradient and one pair of moments remain.
     pub fn offloaded_bytes(&self) -> u64 {
         5 * self.model.vector_bytes + self.engine_bytes()
+    }
+
+    /// Bytes that training alone holds on this side if an [accelerator](crate::Learner::accelerated) makes the steps: as alone
+    /// without the engine's buffers, and three vectors for a moment when they come back.
+    pub fn accelerated_bytes(&self) -> u64 {
+        10 * self.model.vector_bytes
     }
 
     /// Bytes that a validator holds: θ, and the engine's buffers. It has no optimizer and no error feedback.
@@ -90,6 +96,7 @@ mod tests {
         assert_eq!(plan.alone_bytes(), 7 * vector + plan.engine_bytes());
         assert_eq!(plan.network_bytes(), 8 * vector + plan.engine_bytes());
         assert_eq!(plan.offloaded_bytes(), 5 * vector + plan.engine_bytes());
+        assert_eq!(plan.accelerated_bytes(), 10 * vector);
         assert_eq!(plan.validator_bytes(), vector + plan.engine_bytes());
         let step = micro().model.plan(4).unwrap();
         assert_eq!(plan.engine_bytes(), step.train_bytes() - 4 * vector);

@@ -174,6 +174,11 @@ impl AdamW {
         StepReport { norm, applied: true }
     }
 
+    /// Its settings.
+    pub fn config(&self) -> &AdamWConfig {
+        &self.config
+    }
+
     /// Steps made so far.
     pub fn steps(&self) -> u64 {
         self.step
@@ -199,6 +204,13 @@ impl AdamW {
         self.second.copy_from_slice(second);
         self.step = steps;
         Ok(())
+    }
+
+    /// Takes over the moments that a device made of these.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn replace(&mut self, [first, second]: [Vec<f32>; 2], steps: u64) {
+        debug_assert_eq!([first.len(), second.len()], [self.first.len(); 2], "moments have the optimizer's length");
+        (self.first, self.second, self.step) = (first, second, steps);
     }
 
     /// Takes over the state of another optimizer for the same tensors, without allocating.

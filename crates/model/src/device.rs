@@ -12,7 +12,7 @@ use pactum_kernels::{Bf16, Device, DeviceError};
 use crate::config::{ConfigError, ModelConfig};
 use crate::executor::{Executor, StepError, Tokens, check_length};
 use network::{Network, Run};
-pub use trainer::{DeviceStep, DeviceTrainer, RestoreError};
+pub use trainer::{DeviceTrainer, RestoreError};
 
 /// The widest head that the kernels of attention take.
 const HEAD_MAX: usize = 256;

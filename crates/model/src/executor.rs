@@ -50,7 +50,7 @@ pub enum StepError {
     /// The parameter or gradient vector does not fit the model.
     #[error("{what} has {found} values but the model has {expected} parameters")]
     WrongLength {
-        /// `parameter vector` or `gradient vector`.
+        /// `parameter vector`, `gradient vector` or `vector of moments`.
         what: &'static str,
         /// Values given.
         found: usize,

@@ -18,6 +18,7 @@ mod reference;
 #[cfg(feature = "cuda")]
 mod device;
 
+mod accelerator;
 mod adamw;
 mod rate;
 
@@ -26,10 +27,11 @@ mod generate;
 mod hub;
 mod score;
 
+pub use accelerator::{Accelerator, TrainStep};
 pub use adamw::{AdamW, AdamWConfig, MomentsError, StepReport};
 pub use config::{ConfigError, ModelConfig, RopeScaling};
 #[cfg(feature = "cuda")]
-pub use device::{DeviceEngine, DeviceEngineError, DeviceStep, DeviceTrainer, Precision, RestoreError};
+pub use device::{DeviceEngine, DeviceEngineError, DeviceTrainer, Precision, RestoreError};
 pub use digest::state_digest;
 pub use engine::{Engine, EngineError};
 pub use executor::{Executor, StepError, Tokens};

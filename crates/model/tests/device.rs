@@ -6,8 +6,8 @@ use std::path::Path;
 
 use pactum_kernels::{Device, DeviceError};
 use pactum_model::{
-    AdamW, AdamWConfig, DeviceEngine, DeviceEngineError, DeviceTrainer, Engine, Executor, ModelConfig, Precision,
-    Reference, RopeScaling, StepError, Tokens, initial_parameters,
+    Accelerator, AdamW, AdamWConfig, DeviceEngine, DeviceEngineError, DeviceTrainer, Engine, Executor, ModelConfig,
+    Precision, Reference, RopeScaling, StepError, Tokens, initial_parameters,
 };
 
 /// The emulation, its threads in an order that a seed chooses, and the CUDA device of this machine if it has one.
@@ -176,6 +176,40 @@ fn training_in_sixteen_bits_lowers_the_loss() {
         let mut trainer = DeviceTrainer::new(engine, AdamWConfig::default()).unwrap();
         let losses = (0..20).map(|_| trainer.step(&batch, 1e-2).unwrap().loss).collect::<Vec<_>>();
         assert!(losses[19] < 0.7 * losses[0], "{losses:?}");
+    }
+}
+
+/// Loaded, trained and stored in two parts or in one, on what other settings and work left behind: the same bits.
+#[test]
+fn what_is_stored_and_loaded_again_trains_on() {
+    let (config, ids) = lesson();
+    let batch = Tokens { ids: &ids, rows: 4, columns: 9 };
+    for device in devices(6) {
+        let engine = DeviceEngine::new(&device, &config, 2, (Precision::Bf16, false)).unwrap();
+        let mut there = DeviceTrainer::new(engine, AdamWConfig { clip: 7.0, ..AdamWConfig::default() }).unwrap();
+        let there: &mut dyn Accelerator = &mut there;
+        assert_eq!(*there.model(), config);
+        let mut train = |parts: &[usize]| {
+            let mut parameters = initial_parameters(&config, 1);
+            let mut optimizer = AdamW::new(AdamWConfig::default(), &config.parameters());
+            for &steps in parts {
+                there.load(&parameters, &optimizer).unwrap();
+                (0..steps).for_each(|_| assert!(there.step(&batch, 1e-2).unwrap().applied));
+                there.store(&mut parameters, &mut optimizer).unwrap();
+                there.forward_losses(&initial_parameters(&config, 2), &batch).unwrap();
+            }
+            (parameters, optimizer.first_moments().to_vec(), optimizer.second_moments().to_vec(), optimizer.steps())
+        };
+        let whole = train(&[5]);
+        assert_eq!(whole.3, 5);
+        assert!(train(&[2, 3]) == whole);
+
+        let mut short = AdamW::new(AdamWConfig::default(), &config.parameters()[1..2]);
+        let mut parameters = whole.0.clone();
+        for refused in [there.load(&parameters, &short), there.store(&mut parameters, &mut short)] {
+            assert!(matches!(refused, Err(StepError::WrongLength { .. })), "{refused:?}");
+        }
+        assert!(parameters == whole.0);
     }
 }
 

@@ -3,8 +3,10 @@
 use pactum_kernels::{AdamW, Moments};
 
 use super::{DeviceEngine, DeviceEngineError};
+use crate::accelerator::{Accelerator, TrainStep};
 use crate::adamw::{AdamWConfig, MomentsError, Span, check_moments, spans};
-use crate::executor::{StepError, Tokens};
+use crate::config::ModelConfig;
+use crate::executor::{Executor, StepError, Tokens, check_length};
 
 /// AdamW with clipping by the global norm over an engine's parameters, all of it on the engine's device: the same steps as
 /// [`crate::AdamW`] makes on the processor, to rounding.
@@ -14,17 +16,6 @@ pub struct DeviceTrainer {
     spans: Vec<Span>,
     moments: Moments,
     step: u64,
-}
-
-/// What one training step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DeviceStep {
-    /// Mean cross-entropy over all tokens of the batch before the step, in nats.
-    pub loss: f32,
-    /// Norm of the gradient before clipping.
-    pub norm: f64,
-    /// False if the gradient was not finite: then nothing was changed and the step was not counted.
-    pub applied: bool,
 }
 
 impl DeviceTrainer {
@@ -49,11 +40,11 @@ impl DeviceTrainer {
     ///
     /// # Errors
     /// If the batch does not fit the model, or the device fails; the step may then be made in part.
-    pub fn step(&mut self, batch: &Tokens<'_>, rate: f32) -> Result<DeviceStep, StepError> {
+    pub fn step(&mut self, batch: &Tokens<'_>, rate: f32) -> Result<TrainStep, StepError> {
         let loss = self.engine.differentiate(batch)?;
         let norm = AdamW::norm(&self.engine.network.weights().gradient)?;
         if !norm.is_finite() {
-            return Ok(DeviceStep { loss, norm, applied: false });
+            return Ok(TrainStep { loss, norm, applied: false });
         }
         self.step += 1;
         for Span { range, decays } in &self.spans {
@@ -69,7 +60,7 @@ impl DeviceTrainer {
             };
             self.engine.network.update(&by, &mut self.moments, range.clone())?;
         }
-        Ok(DeviceStep { loss, norm, applied: true })
+        Ok(TrainStep { loss, norm, applied: true })
     }
 
     /// Steps made so far.
@@ -94,6 +85,52 @@ impl DeviceTrainer {
         self.moments.first.write(first)?;
         self.moments.second.write(second)?;
         self.step = steps;
+        Ok(())
+    }
+}
+
+impl Executor for DeviceTrainer {
+    fn forward_losses(&mut self, parameters: &[f32], batch: &Tokens<'_>) -> Result<Vec<f32>, StepError> {
+        self.engine.forward_losses(parameters, batch)
+    }
+
+    fn loss_and_gradient(
+        &mut self,
+        parameters: &[f32],
+        batch: &Tokens<'_>,
+        gradient: &mut [f32],
+    ) -> Result<f32, StepError> {
+        self.engine.loss_and_gradient(parameters, batch, gradient)
+    }
+}
+
+impl Accelerator for DeviceTrainer {
+    fn model(&self) -> &ModelConfig {
+        self.engine.config()
+    }
+
+    fn load(&mut self, parameters: &[f32], optimizer: &crate::AdamW) -> Result<(), StepError> {
+        let [first, second] = [optimizer.first_moments(), optimizer.second_moments()];
+        check_length("vector of moments", first.len(), self.engine.config.count())?;
+        self.engine.write_parameters(parameters)?;
+        self.moments.first.write(first)?;
+        self.moments.second.write(second)?;
+        self.step = optimizer.steps();
+        self.config = *optimizer.config();
+        Ok(())
+    }
+
+    fn step(&mut self, batch: &Tokens<'_>, rate: f32) -> Result<TrainStep, StepError> {
+        self.step(batch, rate)
+    }
+
+    fn store(&mut self, parameters: &mut [f32], optimizer: &mut crate::AdamW) -> Result<(), StepError> {
+        let count = self.engine.config.count();
+        check_length("parameter vector", parameters.len(), count)?;
+        check_length("vector of moments", optimizer.first_moments().len(), count)?;
+        let trained = self.engine.read_parameters()?;
+        optimizer.replace(self.moments()?, self.step);
+        parameters.copy_from_slice(&trained);
         Ok(())
     }
 }
