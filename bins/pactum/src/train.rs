@@ -136,6 +136,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     };
     refuse_unless_fits("this training", needed, available, &plan)?;
     let dir = args.dir.clone().map_or_else(|| paths::fresh("train"), Ok)?;
+    let accelerator = args.place.accelerator(&config, &dir)?;
     let folder = dir.join("data");
     let dataset = if dir.join(REPORT).exists() {
         Dataset::open(&folder)?
@@ -143,6 +144,9 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
         crate::data::for_run(&args.data, &folder, usize::try_from(hparams.model.context)?, &progress, stop)?
     };
     let mut session = Session::open(args, config, &dir, hparams, &dataset)?;
+    if let Some(accelerator) = accelerator {
+        session.learner = session.learner.accelerated(accelerator)?;
+    }
     let trained = session.train(args, &dataset, &progress, stop);
     progress.finish();
     if let Some(file) = &args.report {
@@ -193,7 +197,6 @@ impl Session {
                 )));
             }
         };
-        let accelerator = args.place.accelerator(&config, dir)?;
         let learner = match fs::read(dir.join(STATE)) {
             Ok(snapshot) => Learner::restore(config, &snapshot)
                 .map_err(|error| Failure::because(format!("cannot go on from {}", dir.display()), &error))?,
@@ -201,10 +204,6 @@ impl Session {
             Err(error) => return Err(Failure::because(format!("cannot read {}", dir.join(STATE).display()), &error)),
         };
         let learner = if args.offload { learner.offloading(Box::new(scratch(dir)?)) } else { learner };
-        let learner = match accelerator {
-            Some(accelerator) => learner.accelerated(accelerator)?,
-            None => learner,
-        };
         let mut session = Self { learner, report, dir: dir.to_owned() };
         session.report.points.retain(|point| point.window < session.learner.window());
         // From here on the folder's data is that of this report.

@@ -92,6 +92,10 @@ fn bad_input_gets_one_sentence_and_its_exit_code() {
     desk.check("localnet --windows none", 2, "invalid value");
     desk.check("train --data some.txt --report no/such/folder.json", 1, "cannot write the report no/such");
     desk.check("train --data some.txt --preset micro --precision bf16", 2, "the processor trains in f32");
+    if cfg!(not(feature = "cuda")) {
+        desk.check("train --data some.txt --device cuda", 2, "this program was built for the processor alone");
+        desk.check("model plan mini --device cuda", 2, "cargo build --release -p pactum --features cuda");
+    }
     desk.check("miner --config miner.toml", 1, "thread");
     desk.check("chain --dir d", 2, "--data");
     desk.check("wallet show --file nobody.json", 1, "nobody.json");
