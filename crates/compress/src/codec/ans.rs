@@ -95,24 +95,21 @@ impl Writer {
     /// Appends the states, then the words in the order of reading.
     pub(crate) fn finish(self, bytes: &mut Vec<u8>) {
         let mut states = [LEAST; LANES];
-        let mut words = Vec::with_capacity(self.symbols.len() / 2);
-        for symbol in self.symbols.into_iter().rev() {
-            let (less, start) = (symbol & SLOT_MASK, symbol >> SLOT_BITS & SLOT_MASK);
+        let mut words = vec![[0; 2]; self.symbols.len()];
+        let mut place = words.len();
+        for symbol in self.symbols.iter().rev() {
+            let (share, start) = ((symbol & SLOT_MASK) + 1, symbol >> SLOT_BITS & SLOT_MASK);
             let state = &mut states[(symbol >> (2 * SLOT_BITS)) as usize & (LANES - 1)];
-            *state = advance(*state, start, less + 1, &mut words);
+            // Every second symbol or so gives a word, which nobody could predict: each writes one, and few of them stay.
+            let full = u64::from(*state) >= u64::from(share) << (32 - SLOT_BITS);
+            words[place - 1] = (*state as u16).to_le_bytes();
+            place -= usize::from(full);
+            let rest = *state >> (16 * u32::from(full));
+            *state = ((rest / share) << SLOT_BITS) + rest % share + start;
         }
         states[..self.lanes].iter().for_each(|state| bytes.extend_from_slice(&state.to_le_bytes()));
-        words.iter().rev().for_each(|word: &u16| bytes.extend_from_slice(&word.to_le_bytes()));
+        bytes.extend_from_slice(words[place..].as_flattened());
     }
-}
-
-#[inline(always)]
-fn advance(mut state: u32, start: u32, share: u32, words: &mut Vec<u16>) -> u32 {
-    if u64::from(state) >= u64::from(share) << (32 - SLOT_BITS) {
-        words.push(state as u16);
-        state >>= 16;
-    }
-    ((state / share) << SLOT_BITS) + state % share + start
 }
 
 impl Coding for Writer {
