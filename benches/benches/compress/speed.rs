@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use pactum_compress::{
-    Coder, Compressor, Instructions, Layout, Limits, Mean, Quantiser, Settings, Weighted, decode, outer_step,
+    Coder, Compressor, Decoder, Instructions, Layout, Limits, Mean, Quantiser, Settings, Weighted, outer_step,
 };
 use rayon::prelude::*;
 
@@ -145,9 +145,10 @@ fn aggregation(layout: &Layout) -> Result<(), Error> {
         let limits = Limits::new(settings);
         let mut compressor = Compressor::new(layout.clone(), settings)?;
         let payloads = (0..PEERS).map(|peer| compressor.compress(&mut numbers(layout, 10 + peer))).collect::<Vec<_>>();
-        let mut updates = Vec::new();
+        let (mut decoder, mut updates) = (Decoder::new(layout.clone(), limits), Vec::new());
         let decoded = time(|| {
-            updates = payloads.iter().map(|payload| decode(payload, layout, &limits)).collect();
+            updates.drain(..).flatten().for_each(|update| decoder.recycle(update));
+            updates = payloads.iter().map(|payload| decoder.decode(payload)).collect();
         });
         let updates = updates.into_iter().collect::<Result<Vec<_>, _>>()?;
         let peers = updates.iter().map(|update| Weighted { update, weight: 1.0 }).collect::<Vec<_>>();

@@ -31,6 +31,9 @@ impl<'a> BitWriter<'a> {
     }
 }
 
+/// Bits that a reader sees at once, wherever it stands in a byte.
+const WINDOW: u32 = 57;
+
 /// Reads what a [`BitWriter`] wrote.
 pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
@@ -49,14 +52,51 @@ impl<'a> BitReader<'a> {
         if end > self.bytes.len() * 8 {
             return None;
         }
+        let number = self.window() & ((1 << width) - 1);
+        self.position = end;
+        Some(number as u32)
+    }
+
+    /// The next numbers of `width` bits, 1 to 32, as many as there is room for; `None` if there are not so many.
+    #[inline(always)]
+    pub(crate) fn take_all(&mut self, width: u32, numbers: &mut [u32]) -> Option<()> {
+        if self.position + numbers.len() * width as usize > self.bytes.len() * 8 {
+            return None;
+        }
+        match WINDOW / width {
+            0 | 1 => self.take_groups::<1>(width, numbers),
+            2 => self.take_groups::<2>(width, numbers),
+            3 => self.take_groups::<3>(width, numbers),
+            _ => self.take_groups::<4>(width, numbers),
+        }
+        Some(())
+    }
+
+    /// Looks once for `N` numbers, which the compiler can take apart all at once.
+    #[inline(always)]
+    fn take_groups<const N: usize>(&mut self, width: u32, numbers: &mut [u32]) {
+        let mask = (1_u64 << width) - 1;
+        let mut groups = numbers.chunks_exact_mut(N);
+        for group in groups.by_ref() {
+            let window = self.window();
+            group.iter_mut().zip(0..).for_each(|(number, place)| *number = (window >> (place * width) & mask) as u32);
+            self.position += N * width as usize;
+        }
+        for number in groups.into_remainder() {
+            *number = (self.window() & mask) as u32;
+            self.position += width as usize;
+        }
+    }
+
+    /// At least the next [`WINDOW`] bits, zeros past the end.
+    #[inline(always)]
+    fn window(&self) -> u64 {
         let rest = &self.bytes[self.position / 8..];
         let window = match rest.first_chunk::<8>() {
             Some(window) => u64::from_le_bytes(*window),
             None => rest.iter().rev().fold(0, |window, &byte| window << 8 | u64::from(byte)),
         };
-        let shifted = window >> (self.position % 8);
-        self.position = end;
-        Some((shifted & ((1 << width) - 1)) as u32)
+        window >> (self.position % 8)
     }
 
     /// Whether only zero bits of the last byte are left.
@@ -91,6 +131,20 @@ mod tests {
                 prop_assert_eq!(reader.take(width), Some(value));
             }
             prop_assert!(reader.is_exhausted());
+        }
+
+        #[test]
+        fn many_at_once_are_what_one_by_one_are(bytes in prop::collection::vec(any::<u8>(), 0..60), width in 1_u32..=32) {
+            let (mut one, mut many) = (BitReader::new(&bytes), BitReader::new(&bytes));
+            let (first, count) = (one.take(3), (bytes.len() * 8).saturating_sub(3) / width as usize);
+            prop_assert_eq!(many.take(3), first);
+            let mut numbers = vec![0; count];
+            prop_assert_eq!(many.take_all(width, &mut vec![0; count + 1]), None);
+            prop_assert_eq!(many.take_all(width, &mut numbers), Some(()));
+            for number in numbers {
+                prop_assert_eq!(one.take(width), Some(number));
+            }
+            prop_assert_eq!(one.position, many.position);
         }
     }
 

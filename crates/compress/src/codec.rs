@@ -10,6 +10,7 @@ mod levels;
 mod model;
 
 pub(crate) use entropy::{SectionReader, SectionWriter};
+pub(crate) use fixed::FixedReader;
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -18,6 +19,7 @@ use crate::compress::Part;
 use crate::layout::{Layout, Section};
 use crate::quantise::Table;
 use crate::scale::{CODE_MAX, value_of};
+use crate::section::SectionData;
 use crate::settings::{Coder, Quantiser, Settings, payload_bytes_max};
 use crate::update::SparseUpdate;
 
@@ -142,11 +144,49 @@ pub fn read_settings(bytes: &[u8]) -> Result<Settings, CodecError> {
 /// # Errors
 /// If the bytes are not exactly one payload for this layout and within the limits.
 pub fn decode(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<SparseUpdate, CodecError> {
-    let sections = each_section(bytes, layout, limits, |bytes, expected| match limits.settings.coder {
-        Coder::Fixed => fixed::decode(bytes, expected),
-        Coder::Entropy => entropy::decode(bytes, expected),
-    })?;
-    Ok(SparseUpdate::new(layout.clone(), sections))
+    Decoder::new(layout.clone(), *limits).decode(bytes)
+}
+
+/// [`decode`] for one payload after the other: it reads into the memory of updates that were given back to it, which is
+/// faster than asking the system for new.
+#[derive(Debug)]
+pub struct Decoder {
+    layout: Layout,
+    limits: Limits,
+    spare: Vec<Vec<SectionData>>,
+}
+
+impl Decoder {
+    /// A decoder of payloads for this layout and within these limits.
+    #[must_use]
+    pub fn new(layout: Layout, limits: Limits) -> Decoder {
+        Decoder { layout, limits, spare: Vec::new() }
+    }
+
+    /// Reads a payload as [`decode`] does.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly one payload for this layout and within the limits.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<SparseUpdate, CodecError> {
+        let (layout, limits) = (&self.layout, &self.limits);
+        let new = || vec![SectionData::plain(); layout.sections().len()];
+        let memory = self.spare.pop().unwrap_or_else(new);
+        let sections = each_section(bytes, layout, limits, memory, |bytes, expected, memory| {
+            let data = expected.room(memory);
+            match limits.settings.coder {
+                Coder::Fixed => fixed::decode(bytes, expected, data),
+                Coder::Entropy => entropy::decode(bytes, expected, data),
+            }
+        })?;
+        Ok(SparseUpdate::new(layout.clone(), sections))
+    }
+
+    /// Takes an update that is no longer needed, to read a payload into its memory. One of another layout is dropped.
+    pub fn recycle(&mut self, update: SparseUpdate) {
+        if *update.layout() == self.layout {
+            self.spare.push(update.into_sections());
+        }
+    }
 }
 
 /// Bits of a payload's content under the model of its coder: the sum of `-log2 p` over all that its sections tell. The bytes
@@ -157,19 +197,21 @@ pub fn decode(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<SparseUp
 /// As [`decode`].
 pub fn information(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<f64, CodecError> {
     let levels = 8.0 * limits.settings.quantiser.section_bytes() as f64;
-    let sections = each_section(bytes, layout, limits, |bytes, expected| match limits.settings.coder {
-        Coder::Fixed => fixed::decode(bytes, expected).map(|_| 8.0 * bytes.len() as f64),
+    let memory = vec![(); layout.sections().len()];
+    let sections = each_section(bytes, layout, limits, memory, |bytes, expected, ()| match limits.settings.coder {
+        Coder::Fixed => fixed::information(bytes, expected),
         Coder::Entropy => entropy::information(bytes, expected),
     })?;
     Ok(sections.iter().map(|bits| levels + bits).sum())
 }
 
-/// Reads all sections of a payload whose frame is sound, in parallel.
-fn each_section<T: Send>(
+/// Reads all sections of a payload whose frame is sound, in parallel, each with some memory.
+fn each_section<M: Send, T: Send>(
     bytes: &[u8],
     layout: &Layout,
     limits: &Limits,
-    read: impl Fn(&[u8], Expected<'_>) -> Result<T, CodecError> + Sync,
+    memory: Vec<M>,
+    read: impl Fn(&[u8], Expected<'_>, M) -> Result<T, CodecError> + Sync,
 ) -> Result<Vec<T>, CodecError> {
     if read_settings(bytes)? != limits.settings || limits.settings.check(layout).is_err() {
         return Err(CodecError::Settings);
@@ -183,13 +225,13 @@ fn each_section<T: Send>(
         return Err(CodecError::TooLong { bytes: bytes.len(), max });
     }
     let slices = cut(rest, layout.sections().len())?;
-    let work = layout.sections().par_iter().zip(slices);
-    let sections = work.map(|(section, bytes)| {
+    let work = (layout.sections(), slices, memory).into_par_iter();
+    let sections = work.map(|(section, bytes, memory)| {
         let (table, bytes) = match limits.settings.quantiser.section_bytes() {
             0 => (Table::default(), bytes),
             _ => levels::read(bytes, limits, section.tensor)?,
         };
-        read(bytes, Expected { layout, section, limits, table })
+        read(bytes, Expected { layout, section, limits, table }, memory)
     });
     // Collected before the first error is taken, so that which one it is does not depend on threads.
     sections.collect::<Vec<_>>().into_iter().collect()
@@ -203,6 +245,15 @@ pub(crate) struct Expected<'a> {
     pub(crate) limits: &'a Limits,
     /// Values of the codes, where the section has them in common.
     pub(crate) table: Table,
+}
+
+impl Expected<'_> {
+    /// Room in some memory for all that the section may hold.
+    fn room(&self, mut memory: SectionData) -> SectionData {
+        let Settings { top_k, quantiser, .. } = self.limits.settings;
+        memory.reset(quantiser, self.table, (self.section.chunks.len(), self.section.values(self.layout, top_k)));
+        memory
+    }
 }
 
 /// Cuts what follows the header into sections by the table at its start.

@@ -266,10 +266,7 @@ fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a m
 #[inline(always)]
 pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scratch: &mut Scratch) {
     work.part.clear();
-    let mut next = 0;
-    while next < work.band.across {
-        let panel = next..(next + chunks_of_panel(work.band)).min(work.band.across);
-        next = panel.end;
+    for panel in work.band.panels() {
         accumulate(&mut work, panel.clone(), &mut scratch.panel);
         let mut start = 0;
         for block in panel.map(|index| work.band.block(index)) {
@@ -277,14 +274,6 @@ pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scrat
             start += block.len();
         }
     }
-}
-
-/// Elements of a panel, but for one that is a single larger chunk.
-const PANEL: usize = 1 << 16;
-
-fn chunks_of_panel(band: &Band) -> usize {
-    let widest = band.columns.div_ceil(band.across);
-    (PANEL / (band.rows * widest)).max(1)
 }
 
 /// Applies `delta` to the feedback of some chunks, and copies them chunk by chunk into `panel`.

@@ -216,9 +216,9 @@ impl<'a> Uploaded<'a> {
         let (mut starts, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
         for band in update.layout().bands() {
             for chunk in 0..band.across {
-                let (of_chunk, with) = update.band_chunk(band, chunk);
-                indices.extend_from_slice(of_chunk);
-                values.extend_from_slice(with);
+                let run = update.band_run(band, chunk);
+                indices.extend_from_slice(run.indices);
+                values.extend(run.entries().map(|(_, value)| value));
                 starts.push(indices.len() as u64);
             }
         }

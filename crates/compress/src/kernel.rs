@@ -6,10 +6,10 @@
 
 mod select;
 
-use crate::codec::{CodecError, SectionReader, SectionWriter};
+use crate::codec::{CodecError, FixedReader, SectionReader, SectionWriter};
 use crate::compress::{BandWork, Scratch, compress_band};
 use crate::outer::{StepWork, Sums, step_band};
-use crate::update::SectionData;
+use crate::section::SectionData;
 
 pub(crate) use select::{Candidates, Compact, select};
 
@@ -123,16 +123,26 @@ impl Level {
         }
     }
 
-    /// Reads one entropy-coded section.
-    pub(crate) fn read_section(self, reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
+    /// Reads one section of fixed-width fields.
+    pub(crate) fn read_fixed(self, reader: FixedReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
         match self {
-            Level::Plain => reader.read(),
+            Level::Plain => reader.read(data),
+            // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) | Level::Avx512(_) => unsafe { read_fixed_avx2(reader, data) },
+        }
+    }
+
+    /// Reads one entropy-coded section.
+    pub(crate) fn read_section(self, reader: SectionReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+        match self {
+            Level::Plain => reader.read(data),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => unsafe { read_section_avx2(reader) },
+            Level::Avx2(_) => unsafe { read_section_avx2(reader, data) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) => unsafe { read_section_avx512(reader) },
+            Level::Avx512(_) => unsafe { read_section_avx512(reader, data) },
         }
     }
 }
@@ -151,14 +161,20 @@ fn write_section_avx2(writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_section_avx2(reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
-    reader.read()
+fn read_fixed_avx2(reader: FixedReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+    reader.read(data)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
+fn read_section_avx2(reader: SectionReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+    reader.read(data)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_section_avx512(reader: SectionReader<'_>) -> Result<SectionData, CodecError> {
-    reader.read()
+fn read_section_avx512(reader: SectionReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+    reader.read(data)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -175,9 +191,9 @@ fn compress_band_avx512(proof: Avx512, work: BandWork<'_>, scratch: &mut Scratch
 
 /// Asks for the cache lines of some elements, if the machine can.
 #[inline(always)]
-pub(crate) fn prefetch(values: &[f32]) {
+pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(LINE) {
+    for line in values.chunks(const { LINE_BYTES / size_of::<T>() }) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch of any address has no effect that a program can observe.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
@@ -186,6 +202,6 @@ pub(crate) fn prefetch(values: &[f32]) {
     let _ = values;
 }
 
-/// Elements of a cache line.
+/// Bytes of a cache line.
 #[cfg(target_arch = "x86_64")]
-const LINE: usize = 16;
+const LINE_BYTES: usize = 64;

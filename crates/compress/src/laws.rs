@@ -156,7 +156,8 @@ proptest! {
 
     #[test]
     fn the_outer_step_is_that_of_plain_arithmetic(
-        seed in 1_u64.., peers in 1_u64..6, mean in prop::sample::select(vec![Mean::Peers, Mean::Contributors]),
+        seed in 1_u64.., peers in 1_u64..6, alike in any::<bool>(),
+        mean in prop::sample::select(vec![Mean::Peers, Mean::Contributors]),
     ) {
         let layout = layout();
         let updates = (0..peers).map(|p| {
@@ -164,7 +165,8 @@ proptest! {
             let mut feedback = gradient(seed ^ p, layout.len()).iter().map(|v| v * scale).collect::<Vec<_>>();
             compressed(&layout, settings(Quantiser::TwoLevels), &mut feedback).1
         }).collect::<Vec<_>>();
-        let peers = updates.iter().zip(1_u8..).map(|(update, i)| Weighted { update, weight: f32::from(i) }).collect::<Vec<_>>();
+        let weight = |place: u8| if alike { 1.0 } else { f32::from(place) };
+        let peers = updates.iter().zip(1..).map(|(update, i)| Weighted { update, weight: weight(i) }).collect::<Vec<_>>();
         let mut theta = gradient(seed.rotate_left(9), layout.len());
         let expected = plain_step(&theta, &layout, &peers, mean, 0.7);
         let report = outer_step(&mut theta, &layout, &peers, mean, 0.7);

@@ -1,11 +1,14 @@
 //! How parameter tensors are cut into chunks.
 
+mod band;
 mod block;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+pub(crate) use band::Band;
 pub(crate) use block::Block;
 
 /// Largest edge: positions and counts of a chunk fit 16 bits.
@@ -84,13 +87,13 @@ impl TensorLayout {
         self.bands * self.across
     }
 
-    fn band_rows(&self, band: usize) -> std::ops::Range<usize> {
+    fn band_rows(&self, band: usize) -> Range<usize> {
         part(self.rows, self.bands, band)
     }
 }
 
 /// Bounds of part `index` when `length` is cut into `parts` as evenly as possible.
-pub(crate) fn part(length: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
+pub(crate) fn part(length: usize, parts: usize, index: usize) -> Range<usize> {
     let bound = |i: usize| {
         let (whole, rest) = (length / parts, length % parts);
         whole * i + rest * i / parts
@@ -98,44 +101,19 @@ pub(crate) fn part(length: usize, parts: usize, index: usize) -> std::ops::Range
     bound(index)..bound(index + 1)
 }
 
-/// A row of chunks: a contiguous run of whole rows of one tensor, the unit of work of one thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Band {
-    pub(crate) tensor: usize,
-    pub(crate) offset: usize,
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) across: usize,
-    /// Number of the band's first chunk among all chunks.
-    pub(crate) chunk: usize,
-    /// The section it belongs to.
-    pub(crate) section: usize,
-}
-
-impl Band {
-    pub(crate) fn len(&self) -> usize {
-        self.rows * self.columns
-    }
-
-    pub(crate) fn block(&self, index: usize) -> Block {
-        let columns = part(self.columns, self.across, index);
-        Block { start: columns.start, rows: self.rows, width: columns.len(), stride: self.columns }
-    }
-}
-
 /// Consecutive bands of one tensor that are coded together and apart from all others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Section {
     pub(crate) tensor: usize,
-    pub(crate) bands: std::ops::Range<usize>,
-    pub(crate) chunks: std::ops::Range<usize>,
+    pub(crate) bands: Range<usize>,
+    pub(crate) chunks: Range<usize>,
 }
 
 impl Section {
     /// The most values that it can hold.
     pub(crate) fn values(&self, layout: &Layout, top_k: usize) -> usize {
-        let kept = |band: &Band| (0..band.across).map(|i| layout.kept(band.block(i).len(), top_k)).sum::<usize>();
-        layout.bands()[self.bands.clone()].iter().map(kept).sum()
+        let lengths = layout.bands()[self.bands.clone()].iter().flat_map(Band::lengths);
+        lengths.map(|(chunks, length)| chunks * layout.kept(length, top_k)).sum()
     }
 }
 
@@ -339,6 +317,8 @@ fn bands_of(index: usize, tensor: &TensorLayout) -> impl Iterator<Item = Band> +
             rows: rows.len(),
             columns: tensor.columns,
             across: tensor.across,
+            narrow: tensor.columns / tensor.across,
+            wide: tensor.columns % tensor.across,
             chunk: tensor.chunk + band * tensor.across,
             section: 0,
         }

@@ -6,7 +6,7 @@
 //! - [`Settings`], [`Quantiser`], [`Coder`]: how much is kept of a chunk and how it is written.
 //! - [`Compressor`]: error feedback in, payload bytes out.
 //! - [`Cosine`]: a transform of every chunk, to compress its coefficients instead.
-//! - [`decode`], [`SparseUpdate`]: payload bytes in, checked coordinates out; [`information`]: what a payload's model makes of it.
+//! - [`decode`], [`Decoder`], [`SparseUpdate`]: payload bytes in, checked coordinates out; [`information`]: what a payload's model makes of it.
 //! - [`outer_step`]: many updates in, one bit-exact step of the parameters out; [`aggregate`]: the step alone, sparse.
 //! - Feature `cuda`: `DeviceCompressor` and `outer_step_on_device`, the same on a CUDA device.
 //!
@@ -44,6 +44,7 @@ mod layout;
 mod outer;
 mod quantise;
 mod scale;
+mod section;
 mod settings;
 mod update;
 // After all that it puts on a device.
@@ -51,7 +52,7 @@ mod update;
 mod device;
 
 pub use clip::clips;
-pub use codec::{CodecError, Limits, decode, information, read_settings};
+pub use codec::{CodecError, Decoder, Limits, decode, information, read_settings};
 pub use compress::{CompressReport, Compressor};
 pub use cosine::Cosine;
 #[cfg(feature = "cuda")]

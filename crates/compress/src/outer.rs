@@ -4,8 +4,10 @@ use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
 use crate::kernel::{Level, prefetch};
-use crate::layout::{Band, Block, Layout};
-use crate::update::{SectionData, SparseUpdate};
+use crate::layout::{Band, Layout};
+use crate::quantise::Scales;
+use crate::section::SectionData;
+use crate::update::SparseUpdate;
 
 /// By what the sum over peers is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,12 +75,12 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
 pub fn aggregate(layout: &Layout, updates: &[Weighted<'_>], mean: Mean) -> (SparseUpdate, OuterReport) {
     let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, 1.0);
     let sections = layout.sections().par_iter().map_init(Sums::default, |sums, section| {
-        let mut data = SectionData::with_capacity(section.chunks.len(), 0);
+        let mut data = SectionData::plain();
         for band in &layout.bands()[section.bands.clone()] {
             let step = Step { band, peers: &peers, coefficients: &[], rate: 1.0 };
             match &coefficients[band.tensor] {
                 Some(coefficients) => Step { coefficients, ..step }.collect(mean, total, sums, &mut data),
-                None => (0..band.across).for_each(|_| data.close_chunk()),
+                None => (0..band.across).for_each(|_| data.close_chunk(Scales::default())),
             }
         }
         data
@@ -160,84 +162,123 @@ pub(crate) struct StepWork<'a> {
     slice: &'a mut [f32],
 }
 
-/// Sums over peers of the elements of a chunk, and the weights of those that sent them.
-#[derive(Default)]
+/// Something for each element of a chunk. There is one for every index that can be written, so that none is asked whether
+/// it is inside.
+type PerElement<T> = [T; EVERY_INDEX];
+const EVERY_INDEX: usize = 1 << u16::BITS;
+
+/// What is added up beside the values of the peers that sent a coordinate.
+trait Share: Copy + Default {
+    fn add(&mut self, weight: f32);
+}
+
+/// Nothing.
+impl Share for () {
+    #[inline(always)]
+    fn add(&mut self, _: f32) {}
+}
+
+/// How many there are: their weight if each weighs one, in a quarter of the memory.
+impl Share for u8 {
+    #[inline(always)]
+    fn add(&mut self, _: f32) {
+        *self = self.wrapping_add(1);
+    }
+}
+
+/// Their weight.
+impl Share for f32 {
+    #[inline(always)]
+    fn add(&mut self, weight: f32) {
+        *self += weight;
+    }
+}
+
+/// Sums over peers of the elements of a chunk, and what those are that sent them.
 pub(crate) struct Sums {
-    sums: Vec<f32>,
-    weights: Vec<f32>,
+    sums: Box<PerElement<f32>>,
+    counts: Box<PerElement<u8>>,
+    weights: Box<PerElement<f32>>,
+}
+
+impl Default for Sums {
+    fn default() -> Sums {
+        let zeros = || Box::new([0.0; EVERY_INDEX]);
+        Sums { sums: zeros(), counts: Box::new([0; EVERY_INDEX]), weights: zeros() }
+    }
 }
 
 /// Steps the parameters of a band. Compiled once for each level of vector instructions, hence inlined.
 #[inline(always)]
 pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums) {
     let StepWork { step, mean, total, slice } = work;
-    for chunk in 0..step.band.across {
-        let block = step.band.block(chunk);
-        // The peers' values are summed while the parameters are on their way.
-        block.runs().for_each(|run| prefetch(&slice[run]));
-        match mean {
-            Mean::Peers => {
-                step.sum(chunk, block.len(), &mut sums.sums);
-                step.apply(block, slice, &sums.sums, |sum| sum / total);
-            }
-            Mean::Contributors => {
-                step.sum_and_weigh(chunk, block.len(), sums);
-                sums.sums.iter_mut().zip(&sums.weights).for_each(|(sum, &weight)| *sum = mean_of(*sum, weight));
-                step.apply(block, slice, &sums.sums, |mean| mean);
-            }
-        }
+    let Sums { sums, counts, weights } = sums;
+    let alike = step.peers.len() <= usize::from(u8::MAX) && step.peers.iter().all(|(_, peer)| peer.weight == 1.0);
+    match mean {
+        Mean::Peers => step.chunks(slice, (sums, &mut [(); EVERY_INDEX]), |sum, ()| sum / total),
+        Mean::Contributors if alike => step.chunks(slice, (sums, counts), |sum, n: u8| mean_of(sum, f32::from(n))),
+        Mean::Contributors => step.chunks(slice, (sums, weights), mean_of),
     }
 }
 
 impl Step<'_> {
-    /// Adds the peers' values of a chunk, in their order.
+    /// Sums the peers' values of each chunk of the band and steps its parameters by what becomes of the sums.
     #[inline(always)]
-    fn sum(&self, chunk: usize, len: usize, sums: &mut Vec<f32>) {
-        sums.clear();
-        sums.resize(len, 0.0);
-        for ((_, peer), coefficient) in self.peers.iter().zip(self.coefficients) {
-            let (indices, values) = peer.update.band_chunk(self.band, chunk);
-            indices.iter().zip(values).for_each(|(&index, value)| sums[usize::from(index)] += coefficient * value);
-        }
-    }
-
-    /// The same, and the weights of the peers that sent each coordinate beside it.
-    #[inline(always)]
-    fn sum_and_weigh(&self, chunk: usize, len: usize, Sums { sums, weights }: &mut Sums) {
-        for all in [&mut *sums, weights] {
-            all.clear();
-            all.resize(len, 0.0);
-        }
-        for ((_, peer), coefficient) in self.peers.iter().zip(self.coefficients) {
-            let (indices, values) = peer.update.band_chunk(self.band, chunk);
-            for (&index, value) in indices.iter().zip(values) {
-                sums[usize::from(index)] += coefficient * value;
-                weights[usize::from(index)] += peer.weight;
+    fn chunks<S: Share>(
+        &self,
+        slice: &mut [f32],
+        (sums, shares): (&mut PerElement<f32>, &mut PerElement<S>),
+        mean: impl Fn(f32, S) -> f32,
+    ) {
+        for chunk in 0..self.band.across {
+            self.sum(chunk, Some(slice), (sums, shares));
+            let block = self.band.block(chunk);
+            let of_rows = sums.chunks_exact(block.width).zip(shares.chunks_exact(block.width));
+            for (run, (sums, shares)) in block.runs().zip(of_rows) {
+                let steps = sums.iter().zip(shares).map(|(&sum, &share)| self.rate * mean(sum, share));
+                slice[run].iter_mut().zip(steps).for_each(|(parameter, step)| *parameter -= step);
             }
         }
     }
 
-    /// Steps the parameters of a chunk by what becomes of their sums.
+    /// Adds the peers' values of a chunk, in their order. What comes next is asked for meanwhile, a little with each peer: so
+    /// many rows of parameters, and a run of every peer, are as many streams as no machine follows by itself.
     #[inline(always)]
-    fn apply(&self, block: Block, slice: &mut [f32], sums: &[f32], mean: impl Fn(f32) -> f32) {
-        for (run, sums) in block.runs().zip(sums.chunks_exact(block.width)) {
-            for (parameter, &sum) in slice[run].iter_mut().zip(sums) {
-                *parameter -= self.rate * mean(sum);
+    fn sum<S: Share>(
+        &self,
+        chunk: usize,
+        parameters: Option<&[f32]>,
+        (sums, shares): (&mut PerElement<f32>, &mut PerElement<S>),
+    ) {
+        let len = self.band.block(chunk).len();
+        sums[..len].fill(0.0);
+        shares[..len].fill(S::default());
+        let ahead = self.band.block((chunk + 1).min(self.band.across - 1));
+        let rows = ahead.rows.div_ceil(self.peers.len());
+        for (place, ((_, peer), &coefficient)) in self.peers.iter().zip(self.coefficients).enumerate() {
+            if let Some(parameters) = parameters {
+                let rows = place * rows..ahead.rows.min((place + 1) * rows);
+                rows.for_each(|row| prefetch(&parameters[ahead.run(row)]));
             }
+            let (section, chunk) = peer.update.section_of(self.band, chunk);
+            section.prefetch(chunk + 1);
+            let add = |index, product| {
+                sums[usize::from(index)] += product;
+                shares[usize::from(index)].add(peer.weight);
+            };
+            section.run(chunk).each(|value| coefficient * value, add);
         }
     }
 
     /// Appends the means of the band's coordinates that somebody sent.
-    fn collect(&self, mean: Mean, total: f32, sums: &mut Sums, data: &mut SectionData) {
+    fn collect(&self, mean: Mean, total: f32, Sums { sums, weights, .. }: &mut Sums, data: &mut SectionData) {
         let divide = |sum: f32, weight: f32| sum / if mean == Mean::Peers { total } else { weight };
         for chunk in 0..self.band.across {
             let len = self.band.block(chunk).len();
-            self.sum_and_weigh(chunk, len, sums);
-            let sent = sums.sums.iter().zip(&sums.weights).enumerate();
-            for (index, (sum, &weight)) in sent.filter(|(_, (_, weight))| **weight > 0.0) {
-                data.push(index as u16, divide(*sum, weight));
-            }
-            data.close_chunk();
+            self.sum(chunk, None, (sums, weights));
+            let sent = sums.iter().zip(&**weights).zip(0_u16..).take(len).filter(|((_, weight), _)| **weight > 0.0);
+            sent.for_each(|((&sum, &weight), index)| data.push(index, divide(sum, weight)));
+            data.close_chunk(Scales::default());
         }
     }
 }

@@ -50,6 +50,19 @@ impl Table {
         table
     }
 
+    /// The values of some codes.
+    pub(crate) fn all<'a>(&self, codes: &[u8], values: &'a mut Vec<f32>) -> &'a [f32] {
+        values.clear();
+        values.extend(codes.iter().map(|&code| self.value(code)));
+        values
+    }
+
+    /// What becomes of the value of each code.
+    #[inline(always)]
+    pub(crate) fn map<T>(self, of: impl Fn(f32) -> T) -> [T; 16] {
+        self.0.map(of)
+    }
+
     #[inline(always)]
     pub(crate) fn value(&self, code: u8) -> f32 {
         self.0[usize::from(code & 15)]

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::codec::fixed::chunk_bits;
 use crate::codec::{HEADER_BYTES, TABLE_BYTES};
-use crate::layout::Layout;
+use crate::layout::{Band, Layout};
 
 /// What a selected value becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -159,7 +159,8 @@ pub fn payload_bytes_max(layout: &Layout, settings: &Settings) -> usize {
     let marker = usize::from(settings.coder == Coder::Entropy);
     let sections = layout.sections().iter().map(|section| {
         let bands = &layout.bands()[section.bands.clone()];
-        let bits = bands.iter().flat_map(|band| (0..band.across).map(|i| bits(band.block(i).len()))).sum::<usize>();
+        let lengths = bands.iter().flat_map(Band::lengths);
+        let bits = lengths.map(|(chunks, length)| chunks * bits(length)).sum::<usize>();
         TABLE_BYTES + marker + settings.quantiser.section_bytes() + bits.div_ceil(8)
     });
     HEADER_BYTES + sections.sum::<usize>()

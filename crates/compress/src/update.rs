@@ -2,52 +2,8 @@
 
 use rayon::prelude::*;
 
-use crate::layout::{Band, Block, Layout};
-
-/// Lanes in which the squares of a chunk's values are summed.
-const LANES: usize = 8;
-
-/// The values of one section: per chunk a run of ascending indices and their values.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SectionData {
-    /// Where each chunk's run begins, and the end of the last.
-    starts: Vec<u32>,
-    indices: Vec<u16>,
-    values: Vec<f32>,
-}
-
-impl SectionData {
-    /// Room for so many chunks and values.
-    pub(crate) fn with_capacity(chunks: usize, values: usize) -> SectionData {
-        let mut starts = Vec::with_capacity(chunks + 1);
-        starts.push(0);
-        SectionData { starts, indices: Vec::with_capacity(values), values: Vec::with_capacity(values) }
-    }
-
-    pub(crate) fn push(&mut self, index: u16, value: f32) {
-        self.indices.push(index);
-        self.values.push(value);
-    }
-
-    pub(crate) fn extend(&mut self, indices: &[u16], values: impl Iterator<Item = f32>) {
-        self.indices.extend_from_slice(indices);
-        self.values.extend(values);
-    }
-
-    pub(crate) fn close_chunk(&mut self) {
-        self.starts.push(self.indices.len() as u32);
-    }
-
-    /// Indices and values of the section's chunk `chunk`.
-    pub(crate) fn chunk(&self, chunk: usize) -> (&[u16], &[f32]) {
-        let run = self.starts[chunk] as usize..self.starts[chunk + 1] as usize;
-        (&self.indices[run.clone()], &self.values[run])
-    }
-
-    fn chunks(&self) -> impl Iterator<Item = (&[u16], &[f32])> {
-        (0..self.starts.len() - 1).map(|chunk| self.chunk(chunk))
-    }
-}
+use crate::layout::{Band, Layout};
+use crate::section::{Run, SectionData};
 
 /// One peer's update: for each chunk of the layout the coordinates that were sent and their values.
 ///
@@ -63,17 +19,20 @@ pub struct SparseUpdate {
 
 impl SparseUpdate {
     pub(crate) fn new(layout: Layout, sections: Vec<SectionData>) -> SparseUpdate {
-        let sums = sections.par_iter().map(|data| data.chunks().map(|(_, v)| square_sum(v)).collect::<Vec<_>>());
-        let sums = sums.collect::<Vec<_>>();
+        let sums = sections.par_iter().map(SectionData::squares).collect::<Vec<_>>();
         let (mut norms, mut peaks) = (vec![0.0; layout.tensors().len()], vec![0.0_f32; layout.tensors().len()]);
-        for ((section, sums), data) in layout.sections().iter().zip(&sums).zip(&sections) {
-            let norm: &mut f64 = &mut norms[section.tensor];
+        for (section, (sums, largest)) in layout.sections().iter().zip(&sums) {
+            let (norm, peak): (&mut f64, &mut f32) = (&mut norms[section.tensor], &mut peaks[section.tensor]);
             sums.iter().for_each(|sum| *norm += sum);
-            let peak = &mut peaks[section.tensor];
-            *peak = data.values.iter().fold(*peak, |peak, value| peak.max(value.abs()));
+            *peak = peak.max(*largest);
         }
         norms.iter_mut().for_each(|norm| *norm = norm.sqrt());
         SparseUpdate { layout, sections, norms, peaks }
+    }
+
+    /// Its sections, for their memory.
+    pub(crate) fn into_sections(self) -> Vec<SectionData> {
+        self.sections
     }
 
     /// The layout it was decoded for.
@@ -85,7 +44,7 @@ impl SparseUpdate {
     /// Number of coordinates.
     #[must_use]
     pub fn selected(&self) -> usize {
-        self.sections.iter().map(|data| data.indices.len()).sum()
+        self.sections.iter().map(SectionData::selected).sum()
     }
 
     /// L2 norm of each tensor. The squares of a chunk are summed in `f64` in eight lanes (value `i` in lane
@@ -103,9 +62,9 @@ impl SparseUpdate {
 
     /// All coordinates in the order of chunks: position in the flat parameter vector, value.
     pub fn entries(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
-        self.blocks().flat_map(|(offset, block, indices, values)| {
-            let positions = indices.iter().map(move |&index| offset + block.position(usize::from(index)));
-            positions.zip(values.iter().copied())
+        self.layout.bands().iter().flat_map(|band| {
+            let entries = self.band_entries(band);
+            entries.map(move |(position, value)| (band.offset + position, value))
         })
     }
 
@@ -164,11 +123,8 @@ impl SparseUpdate {
         let bands = self.layout.bands();
         let sums = bands.par_iter().map(|band| {
             let slice = &dense[band.offset..band.offset + band.len()];
-            let products = self.band_blocks(band).flat_map(|(block, indices, values)| {
-                let chosen = indices.iter().map(move |&index| f64::from(slice[block.position(usize::from(index))]));
-                chosen.zip(values).map(|(dense, &value)| dense * f64::from(value))
-            });
-            products.sum::<f64>()
+            let entries = self.band_entries(band);
+            entries.map(|(position, value)| f64::from(slice[position]) * f64::from(value)).sum::<f64>()
         });
         sums.collect::<Vec<_>>().into_iter().sum()
     }
@@ -185,47 +141,38 @@ impl SparseUpdate {
             return 0.0;
         }
         let pairs = self.sections.par_iter().zip(&other.sections);
-        let common = pairs.map(|(a, b)| a.chunks().zip(b.chunks()).map(|(a, b)| common(a.0, b.0)).sum::<usize>());
+        let common =
+            pairs.map(|(a, b)| a.runs().zip(b.runs()).map(|(a, b)| common(a.indices, b.indices)).sum::<usize>());
         common.sum::<usize>() as f64 / smaller as f64
     }
 
+    /// The section of chunk `chunk` of a band, and the chunk's number there.
+    #[inline]
+    pub(crate) fn section_of(&self, band: &Band, chunk: usize) -> (&SectionData, usize) {
+        (&self.sections[band.section], band.chunk - self.layout.sections()[band.section].chunks.start + chunk)
+    }
+
     /// Indices and values of chunk `chunk` of a band.
-    pub(crate) fn band_chunk(&self, band: &Band, chunk: usize) -> (&[u16], &[f32]) {
-        let first = self.layout.sections()[band.section].chunks.start;
-        self.sections[band.section].chunk(band.chunk - first + chunk)
+    pub(crate) fn band_run(&self, band: &Band, chunk: usize) -> Run<'_> {
+        let (section, chunk) = self.section_of(band, chunk);
+        section.run(chunk)
     }
 
-    fn band_blocks<'a>(&'a self, band: &'a Band) -> impl Iterator<Item = (Block, &'a [u16], &'a [f32])> {
-        (0..band.across).map(move |chunk| {
-            let (indices, values) = self.band_chunk(band, chunk);
-            (band.block(chunk), indices, values)
+    /// Positions in the slice of a band, and values.
+    fn band_entries<'a>(&'a self, band: &'a Band) -> impl Iterator<Item = (usize, f32)> + 'a {
+        (0..band.across).flat_map(move |chunk| {
+            let places = band.block(chunk).places();
+            self.band_run(band, chunk).entries().map(move |(index, value)| (places.of(index), value))
         })
-    }
-
-    fn blocks(&self) -> impl Iterator<Item = (usize, Block, &[u16], &[f32])> {
-        let bands = self.layout.bands().iter();
-        bands.flat_map(|band| self.band_blocks(band).map(move |(block, i, v)| (band.offset, block, i, v)))
     }
 
     fn each_band_mut(&self, dense: &mut [f32], change: impl Fn(&Band, &mut f32, f32) + Sync) {
         assert_eq!(dense.len(), self.layout.len(), "the dense vector is not as long as the layout");
         let work = self.layout.bands().par_iter().zip(self.layout.split_mut(dense));
         work.for_each(|(band, slice)| {
-            let entries = self.band_blocks(band).flat_map(|(block, indices, values)| {
-                indices.iter().map(move |&index| block.position(usize::from(index))).zip(values)
-            });
-            entries.for_each(|(position, &value)| change(band, &mut slice[position], value));
+            self.band_entries(band).for_each(|(position, value)| change(band, &mut slice[position], value));
         });
     }
-}
-
-fn square_sum(values: &[f32]) -> f64 {
-    let mut lanes = [0.0_f64; LANES];
-    for run in values.chunks(LANES) {
-        lanes.iter_mut().zip(run).for_each(|(lane, &value)| *lane += f64::from(value) * f64::from(value));
-    }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 /// Number of equal elements of two ascending runs.

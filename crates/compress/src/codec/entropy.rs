@@ -10,10 +10,10 @@ use crate::codec::{CodecError, Expected, fixed};
 use crate::compress::Part;
 use crate::kernel::Level;
 use crate::layout::{Layout, Section};
-use crate::quantise::Table;
+use crate::quantise::Scales;
 use crate::scale::{CODE_MAX, value_of};
+use crate::section::SectionData;
 use crate::settings::{Quantiser, Settings};
-use crate::update::SectionData;
 
 /// First byte of a section in fixed-width fields.
 const FIXED: u8 = 0xff;
@@ -50,9 +50,10 @@ impl SectionWriter<'_> {
         let mut model = Model::new(geometry, priors, settings.quantiser, false);
         for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
             let (mut indices, mut codes, mut values) = (&part.indices[..], &part.codes[..], &part.values[..]);
+            let kept = band.kept(layout, settings.top_k);
             for (chunk, (&count, &scales)) in part.counts.iter().zip(&part.scales).enumerate() {
                 let block = band.block(chunk);
-                let kept = layout.kept(block.len(), settings.top_k);
+                let kept = kept(block.len());
                 let count = usize::from(count);
                 model.slot.fill(scales, &indices[..count], &codes[..count]);
                 (indices, codes) = (&indices[count..], &codes[count..]);
@@ -69,20 +70,20 @@ impl SectionWriter<'_> {
     }
 }
 
-pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>) -> Result<SectionData, CodecError> {
+pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: SectionData) -> Result<SectionData, CodecError> {
     match content(bytes, expected)? {
-        Content::Fixed(rest) => fixed::decode(rest, expected),
-        Content::Coded(reader) => Level::detect().read_section(reader),
+        Content::Fixed(rest) => fixed::decode(rest, expected, data),
+        Content::Coded(reader) => Level::detect().read_section(reader, data),
     }
 }
 
 /// Bits of a section by the shares of its symbols.
 pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, CodecError> {
     match content(bytes, expected)? {
-        Content::Fixed(rest) => fixed::decode(rest, expected).map(|_| 8.0 * rest.len() as f64),
+        Content::Fixed(rest) => fixed::information(rest, expected),
         Content::Coded(reader) => {
             let mut gauge = Gauge::new(reader.open()?);
-            reader.read_from(&mut gauge).map(|_| gauge.bits)
+            reader.read_from(&mut gauge, expected.room(SectionData::plain())).map(|_| gauge.bits)
         }
     }
 }
@@ -115,9 +116,9 @@ pub(crate) struct SectionReader<'a> {
 impl SectionReader<'_> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
-    pub(crate) fn read(self) -> Result<SectionData, CodecError> {
+    pub(crate) fn read(self, data: SectionData) -> Result<SectionData, CodecError> {
         let mut reader = self.open()?;
-        self.read_from(&mut reader)
+        self.read_from(&mut reader, data)
     }
 
     fn open(&self) -> Result<Reader, CodecError> {
@@ -127,16 +128,15 @@ impl SectionReader<'_> {
     }
 
     #[inline(always)]
-    fn read_from(self, source: &mut impl Source) -> Result<SectionData, CodecError> {
+    fn read_from(self, source: &mut impl Source, mut data: SectionData) -> Result<SectionData, CodecError> {
         let Expected { layout, section, limits, .. } = self.expected;
         let (tensor, settings) = (section.tensor, &limits.settings);
         let mut model = Model::new(Geometry::new(layout, section), self.priors, settings.quantiser, true);
-        let mut data = SectionData::with_capacity(section.chunks.len(), section.values(layout, settings.top_k));
         for band in &layout.bands()[section.bands.clone()] {
+            let kept = band.kept(layout, settings.top_k);
             for chunk in 0..band.across {
                 let block = band.block(chunk);
-                let kept = layout.kept(block.len(), settings.top_k);
-                model.chunk(source, chunk, &block, kept).map_err(|fault| fault.in_tensor(tensor))?;
+                model.chunk(source, chunk, &block, kept(block.len())).map_err(|fault| fault.in_tensor(tensor))?;
                 take(&model.slot, &self.expected, &mut data)?;
             }
             // What comes after the end is zeros: harmless, but not to be read for long.
@@ -162,19 +162,22 @@ impl Fault {
 fn take(slot: &Slot, expected: &Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     let (limits, tensor, scales) = (expected.limits, expected.section.tensor, slot.scales);
     let quantiser = limits.settings.quantiser;
-    if !slot.indices.is_empty() && quantiser == Quantiser::Exact {
-        let values = slot.codes.iter().zip(&slot.magnitudes);
-        let values = values.map(|(&code, bits)| limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits)));
-        let values = values.collect::<Option<Vec<_>>>().ok_or(CodecError::Value { tensor })?;
-        data.extend(&slot.indices, values.into_iter());
-    } else if !slot.indices.is_empty() {
+    if slot.indices.is_empty() {
+        data.close_chunk(Scales::default());
+        return Ok(());
+    }
+    if quantiser == Quantiser::Exact {
+        for (&index, (&code, bits)) in slot.indices.iter().zip(slot.codes.iter().zip(&slot.magnitudes)) {
+            let value = limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits));
+            data.push(index, value.ok_or(CodecError::Value { tensor })?);
+        }
+    } else {
         let ordered = 0 < scales.high && scales.low <= scales.high && scales.high <= CODE_MAX;
         if quantiser.scales() > 0 && (!ordered || value_of(scales.high) > limits.scale_max) {
             return Err(CodecError::Scale { tensor });
         }
-        let table = if quantiser.scales() > 0 { Table::of_scales(quantiser, scales) } else { expected.table };
-        data.extend(&slot.indices, slot.codes.iter().map(|&code| table.value(code)));
+        data.extend(&slot.indices, &slot.codes);
     }
-    data.close_chunk();
+    data.close_chunk(scales);
     Ok(())
 }

@@ -6,11 +6,12 @@
 use crate::bits::{BitReader, BitWriter, width_of};
 use crate::codec::{CodecError, Expected};
 use crate::compress::Part;
+use crate::kernel::Level;
 use crate::layout::{Band, Layout, Section};
-use crate::quantise::{Scales, Table};
+use crate::quantise::Scales;
 use crate::scale::{CODE_BITS, CODE_MAX, value_of};
+use crate::section::SectionData;
 use crate::settings::{Quantiser, Settings};
-use crate::update::SectionData;
 
 /// Appends a section to `bytes`.
 pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part], bytes: &mut Vec<u8>) {
@@ -68,23 +69,43 @@ fn encode_band(layout: &Layout, settings: &Settings, (band, part): (&Band, &Part
     }
 }
 
-pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>) -> Result<SectionData, CodecError> {
-    let Expected { layout, section, limits, .. } = expected;
-    let mut decoder = Decoder { reader: BitReader::new(bytes), expected };
-    let settings = &limits.settings;
-    let mut data = SectionData::with_capacity(section.chunks.len(), section.values(layout, settings.top_k));
-    for band in &layout.bands()[section.bands.clone()] {
-        for chunk in 0..band.across {
-            let length = band.block(chunk).len();
-            decoder.chunk(length, layout.kept(length, settings.top_k), &mut data)?;
+pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+    Level::detect().read_fixed(FixedReader { bytes, expected }, data)
+}
+
+/// A section to be read.
+pub(crate) struct FixedReader<'a> {
+    bytes: &'a [u8],
+    expected: Expected<'a>,
+}
+
+impl FixedReader<'_> {
+    /// Compiled once for each level of vector instructions, hence inlined.
+    #[inline(always)]
+    pub(crate) fn read(self, mut data: SectionData) -> Result<SectionData, CodecError> {
+        let Expected { layout, section, limits, .. } = self.expected;
+        let mut decoder = Decoder { reader: BitReader::new(self.bytes), expected: self.expected, fields: Vec::new() };
+        for band in &layout.bands()[section.bands.clone()] {
+            let kept = band.kept(layout, limits.settings.top_k);
+            for chunk in 0..band.across {
+                let length = band.block(chunk).len();
+                decoder.chunk(length, kept(length), &mut data)?;
+            }
         }
+        if decoder.reader.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor: section.tensor }) }
     }
-    if decoder.reader.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor: section.tensor }) }
+}
+
+/// Bits of a section, if it is sound.
+pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, CodecError> {
+    decode(bytes, expected, expected.room(SectionData::plain())).map(|_| 8.0 * bytes.len() as f64)
 }
 
 struct Decoder<'a> {
     reader: BitReader<'a>,
     expected: Expected<'a>,
+    /// Index and code of each value of a chunk.
+    fields: Vec<u32>,
 }
 
 impl Decoder<'_> {
@@ -100,50 +121,63 @@ impl Decoder<'_> {
         self.reader.take(width).ok_or(CodecError::SectionEnd { tensor: self.tensor() })
     }
 
+    #[inline(always)]
     fn chunk(&mut self, length: usize, kept: usize, data: &mut SectionData) -> Result<(), CodecError> {
         let count = self.take(width_of(kept + 1))? as usize;
         if !(self.quantiser().count_min(kept)..=kept).contains(&count) {
             return Err(CodecError::Count { tensor: self.tensor() });
         }
-        if count > 0 {
-            let table = match self.quantiser().scales() {
-                0 => self.expected.table,
-                _ => Table::of_scales(self.quantiser(), self.scales()?),
-            };
-            self.values(length, count, &table, data)?;
+        let scales = if count > 0 { self.scales()? } else { Scales::default() };
+        match self.quantiser() {
+            Quantiser::Exact => self.exact(length, count, data)?,
+            _ => self.coded(length, count, data)?,
         }
-        data.close_chunk();
+        data.close_chunk(scales);
         Ok(())
     }
 
     fn scales(&mut self) -> Result<Scales, CodecError> {
-        let low = if self.quantiser().scales() == 2 { self.take(CODE_BITS)? as u16 } else { 0 };
-        let high = self.take(CODE_BITS)? as u16;
+        let scales = self.quantiser().scales();
+        let low = if scales == 2 { self.take(CODE_BITS)? as u16 } else { 0 };
+        let high = if scales > 0 { self.take(CODE_BITS)? as u16 } else { 0 };
         let ordered = 0 < high && low <= high && high <= CODE_MAX;
-        if ordered && value_of(high) <= self.expected.limits.scale_max {
+        if scales == 0 || (ordered && value_of(high) <= self.expected.limits.scale_max) {
             Ok(Scales { low, high })
         } else {
             Err(CodecError::Scale { tensor: self.tensor() })
         }
     }
 
-    fn values(&mut self, length: usize, count: usize, table: &Table, data: &mut SectionData) -> Result<(), CodecError> {
-        let (quantiser, mut least) = (self.quantiser(), 0);
+    /// Indices and codes are read together, and the order of the indices is looked at when all are there.
+    #[inline(always)]
+    fn coded(&mut self, length: usize, count: usize, data: &mut SectionData) -> Result<(), CodecError> {
+        let (index_bits, code_bits) = (width_of(length), self.quantiser().code_bits());
+        self.fields.resize(count, 0);
+        let all = self.reader.take_all(index_bits + code_bits, &mut self.fields);
+        all.ok_or(CodecError::SectionEnd { tensor: self.tensor() })?;
+        let mask = (1 << index_bits) - 1;
+        let (indices, codes) = data.room(count);
+        for ((index, code), field) in indices.iter_mut().zip(codes).zip(&self.fields) {
+            (*index, *code) = ((field & mask) as u16, (field >> index_bits) as u8);
+        }
+        let ascends = indices.iter().zip(indices.iter().skip(1)).fold(true, |ascends, (a, b)| ascends & (a < b));
+        let inside = indices.last().is_none_or(|&last| usize::from(last) < length);
+        if ascends && inside { Ok(()) } else { Err(CodecError::Index { tensor: self.tensor() }) }
+    }
+
+    fn exact(&mut self, length: usize, count: usize, data: &mut SectionData) -> Result<(), CodecError> {
+        let mut least = 0;
         for _ in 0..count {
             let index = self.take(width_of(length))? as usize;
             if index < least || index >= length {
                 return Err(CodecError::Index { tensor: self.tensor() });
             }
             least = index + 1;
-            let code = self.take(quantiser.code_bits())?;
-            let value = match quantiser {
-                Quantiser::Exact => {
-                    let value = f32::from_bits(code);
-                    self.expected.limits.admit(value).ok_or(CodecError::Value { tensor: self.tensor() })?
-                }
-                _ => table.value(code as u8),
-            };
-            data.push(index as u16, value);
+            let value = f32::from_bits(self.take(self.quantiser().code_bits())?);
+            data.push(
+                index as u16,
+                self.expected.limits.admit(value).ok_or(CodecError::Value { tensor: self.tensor() })?,
+            );
         }
         Ok(())
     }

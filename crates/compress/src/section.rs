@@ -1,0 +1,255 @@
+//! The values of one section of an update.
+
+use crate::kernel::prefetch;
+use crate::quantise::{Scales, Table};
+use crate::scale::value_of;
+use crate::settings::Quantiser;
+
+/// Lanes in which the squares of a chunk's values are summed.
+const LANES: usize = 8;
+
+/// The values of one section: per chunk a run of ascending indices and their values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SectionData {
+    /// Where each chunk's run begins, and the end of the last.
+    starts: Vec<u32>,
+    indices: Vec<u16>,
+    values: Values,
+}
+
+/// Quantised values stay what they were on the wire: a byte is read faster from memory than an `f32`.
+#[derive(Debug, Clone, PartialEq)]
+enum Values {
+    Plain(Vec<f32>),
+    /// Codes, and of each chunk what they stand for.
+    OfChunks(Vec<u8>, Quantiser, Vec<Scales>),
+    /// Codes, and what they stand for in the whole section.
+    OfSection(Vec<u8>, Table),
+}
+
+/// Indices and values of one chunk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) indices: &'a [u16],
+    pub(crate) values: RunValues<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RunValues<'a> {
+    Plain(&'a [f32]),
+    Coded(&'a [u8], Table),
+}
+
+impl SectionData {
+    /// A section of values as they are.
+    pub(crate) fn plain() -> SectionData {
+        SectionData { starts: vec![0], indices: Vec::new(), values: Values::Plain(Vec::new()) }
+    }
+
+    /// An empty section for what a quantiser sends, in the memory of this one: room for so many chunks and values. The
+    /// table is for a quantiser whose codes mean the same in all chunks.
+    pub(crate) fn reset(&mut self, quantiser: Quantiser, table: Table, (chunks, values): (usize, usize)) {
+        self.starts.clear();
+        self.starts.reserve(chunks + 1);
+        self.starts.push(0);
+        self.indices.clear();
+        self.indices.reserve(values);
+        let (mut codes, mut scales) = match std::mem::replace(&mut self.values, Values::Plain(Vec::new())) {
+            Values::Plain(_) => (Vec::new(), Vec::new()),
+            Values::OfChunks(codes, _, scales) => (codes, scales),
+            Values::OfSection(codes, _) => (codes, Vec::new()),
+        };
+        codes.clear();
+        scales.clear();
+        self.values = match quantiser {
+            Quantiser::Exact => Values::Plain(Vec::with_capacity(values)),
+            _ if quantiser.scales() == 0 => {
+                codes.reserve(values);
+                Values::OfSection(codes, table)
+            }
+            _ => {
+                codes.reserve(values);
+                scales.reserve(chunks);
+                Values::OfChunks(codes, quantiser, scales)
+            }
+        };
+    }
+
+    /// Appends a value as it is.
+    pub(crate) fn push(&mut self, index: u16, value: f32) {
+        if let Values::Plain(values) = &mut self.values {
+            self.indices.push(index);
+            values.push(value);
+        }
+    }
+
+    /// Appends coded values, to be filled in.
+    pub(crate) fn room(&mut self, count: usize) -> (&mut [u16], &mut [u8]) {
+        let (Values::OfChunks(codes, ..) | Values::OfSection(codes, _)) = &mut self.values else {
+            return (&mut [], &mut []);
+        };
+        let start = self.indices.len();
+        self.indices.resize(start + count, 0);
+        codes.resize(start + count, 0);
+        (&mut self.indices[start..], &mut codes[start..])
+    }
+
+    /// Appends coded values.
+    pub(crate) fn extend(&mut self, indices: &[u16], codes: &[u8]) {
+        if let Values::OfChunks(all, ..) | Values::OfSection(all, _) = &mut self.values {
+            self.indices.extend_from_slice(indices);
+            all.extend_from_slice(codes);
+        }
+    }
+
+    /// Ends a chunk. Its scales say nothing if it has no values, or a quantiser without scales.
+    pub(crate) fn close_chunk(&mut self, scales: Scales) {
+        self.starts.push(self.indices.len() as u32);
+        if let Values::OfChunks(_, _, all) = &mut self.values {
+            all.push(scales);
+        }
+    }
+
+    /// Number of chunks.
+    fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Number of values.
+    pub(crate) fn selected(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// The section's chunk number `chunk`.
+    #[inline]
+    pub(crate) fn run(&self, chunk: usize) -> Run<'_> {
+        let range = self.starts[chunk] as usize..self.starts[chunk + 1] as usize;
+        let values = match &self.values {
+            Values::Plain(values) => RunValues::Plain(&values[range.clone()]),
+            Values::OfChunks(codes, quantiser, scales) => {
+                RunValues::Coded(&codes[range.clone()], Table::of_scales(*quantiser, scales[chunk]))
+            }
+            Values::OfSection(codes, table) => RunValues::Coded(&codes[range.clone()], *table),
+        };
+        Run { indices: &self.indices[range], values }
+    }
+
+    /// Asks for the section's chunk number `chunk`, if there is one.
+    #[inline]
+    pub(crate) fn prefetch(&self, chunk: usize) {
+        let Some(&[start, end]) = self.starts.get(chunk..chunk + 2) else { return };
+        let range = start as usize..end as usize;
+        prefetch(&self.indices[range.clone()]);
+        match &self.values {
+            Values::Plain(values) => prefetch(&values[range]),
+            Values::OfChunks(codes, ..) | Values::OfSection(codes, _) => prefetch(&codes[range]),
+        }
+    }
+
+    /// All chunks in order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        (0..self.len()).map(|chunk| self.run(chunk))
+    }
+}
+
+impl SectionData {
+    /// Of each chunk the sum of the squares of its values, in `f64`: value `i` is added in lane `i mod 8`, the lanes are
+    /// added pairwise, halves first. And the largest magnitude of all.
+    pub(crate) fn squares(&self) -> (Vec<f64>, f32) {
+        let (mut sums, mut peak, mut scratch) = (Vec::with_capacity(self.len()), 0.0_f32, Vec::new());
+        for chunk in 0..self.len() {
+            let (sum, largest) = self.squares_of(chunk, &mut scratch);
+            sums.push(sum);
+            peak = peak.max(largest);
+        }
+        (sums, peak)
+    }
+
+    fn squares_of(&self, chunk: usize, scratch: &mut Vec<f32>) -> (f64, f32) {
+        match (&self.values, self.run(chunk).values) {
+            (_, RunValues::Plain(values)) => squares(values),
+            (Values::OfChunks(_, quantiser, scales), RunValues::Coded(codes, table)) => {
+                let known = squares_of_scales(*quantiser, scales[chunk], codes);
+                known.unwrap_or_else(|| squares(table.all(codes, scratch)))
+            }
+            (_, RunValues::Coded(codes, table)) => squares(table.all(codes, scratch)),
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Gives `put` each index with what `of` makes of its value; where values are coded `of` is asked for each code only once.
+    #[inline(always)]
+    pub(crate) fn each<T: Copy>(self, of: impl Fn(f32) -> T, mut put: impl FnMut(u16, T)) {
+        match self.values {
+            RunValues::Plain(values) => {
+                self.indices.iter().zip(values).for_each(|(&index, &value)| put(index, of(value)));
+            }
+            RunValues::Coded(codes, table) => {
+                let all = table.map(of);
+                self.indices.iter().zip(codes).for_each(|(&index, &code)| put(index, all[usize::from(code & 15)]));
+            }
+        }
+    }
+
+    /// Indices and values.
+    #[inline]
+    pub(crate) fn entries(self) -> impl Iterator<Item = (u16, f32)> + 'a {
+        let value = move |place: usize| match self.values {
+            RunValues::Plain(values) => values[place],
+            RunValues::Coded(codes, table) => table.value(codes[place]),
+        };
+        self.indices.iter().enumerate().map(move |(place, &index)| (index, value(place)))
+    }
+}
+
+/// The sum of the squares of the values of these codes, and the largest magnitude, where no order of the additions would round:
+/// a scale has five significant bits and its square ten; there are fewer than 2^16 values, and the square of the lower scale
+/// begins at most 24 bits below that of the upper one.
+fn squares_of_scales(quantiser: Quantiser, scales: Scales, codes: &[u8]) -> Option<(f64, f32)> {
+    const GAP_MAX: u16 = 12 * 16;
+    let (low, high) = (value_of(scales.low), value_of(scales.high));
+    let square = |scale: f32, count: usize| f64::from(scale) * f64::from(scale) * count as f64;
+    match quantiser {
+        _ if codes.is_empty() => Some((0.0, 0.0)),
+        Quantiser::SignScale => Some((square(high, codes.len()), high)),
+        Quantiser::TwoLevels if scales.high - scales.low <= GAP_MAX => {
+            let upper = codes.iter().map(|code| u32::from(code >> 1 & 1)).sum::<u32>() as usize;
+            let sum = square(low, codes.len() - upper) + square(high, upper);
+            Some((sum, if upper > 0 { high } else { low }))
+        }
+        _ => None,
+    }
+}
+
+fn squares(values: &[f32]) -> (f64, f32) {
+    let mut lanes = [0.0_f64; LANES];
+    for run in values.chunks(LANES) {
+        lanes.iter_mut().zip(run).for_each(|(lane, &value)| *lane += f64::from(value) * f64::from(value));
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    let peak = values.iter().fold(0.0_f32, |peak, value| peak.max(value.abs()));
+    (((a + e) + (c + g)) + ((b + f) + (d + h)), peak)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn squares_by_scales_are_those_of_the_values(
+            codes in prop::collection::vec(0_u8..4, 0..300), high in 1_u16..=1793, gap in 0_u16..300, one in any::<bool>(),
+        ) {
+            let quantiser = if one { Quantiser::SignScale } else { Quantiser::TwoLevels };
+            let codes = codes.into_iter().map(|code| if one { code & 1 } else { code }).collect::<Vec<_>>();
+            let scales = Scales { low: if one { 0 } else { high.saturating_sub(gap) }, high };
+            let table = Table::of_scales(quantiser, scales);
+            let known = squares_of_scales(quantiser, scales, &codes);
+            prop_assert!(known.is_some() || gap > 190);
+            let expected = squares(table.all(&codes, &mut Vec::new()));
+            prop_assert_eq!(known.unwrap_or(expected), expected);
+        }
+    }
+}
