@@ -63,7 +63,8 @@ impl Geometry {
             Kind::Rows(rows) => block.width * rows,
             Kind::Run(length) => length,
         };
-        Cut { base: self.base(index), length, elements: block.len() }
+        let reciprocal = (1_u64 << 32).div_ceil(length as u64);
+        Cut { base: self.base(index), length, elements: block.len(), reciprocal }
     }
 }
 
@@ -76,12 +77,20 @@ pub(crate) struct Cut {
     pub(crate) length: usize,
     /// Elements of all lines.
     pub(crate) elements: usize,
+    /// 2^32 divided by the length, rounded up: exact for indices and lengths below 2^16.
+    reciprocal: u64,
 }
 
 impl Cut {
     /// Number of lines.
     pub(crate) fn lines(&self) -> usize {
         self.elements.div_ceil(self.length)
+    }
+
+    /// The line of an element, without a branch that nobody could predict.
+    #[inline(always)]
+    pub(crate) fn line_of(&self, index: u16) -> usize {
+        ((u64::from(index) * self.reciprocal) >> 32) as usize
     }
 
     /// Elements of one line.

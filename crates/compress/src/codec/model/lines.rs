@@ -56,16 +56,10 @@ impl Lines {
     }
 
     /// Counts the values of a chunk by line.
+    #[inline(always)]
     pub(crate) fn tally(&mut self, indices: &[u16], cut: &Cut) {
         self.held[..cut.lines()].fill(0);
-        let (mut line, mut end) = (0, cut.length);
-        for &index in indices {
-            // Ascending indices need no division.
-            while usize::from(index) >= end {
-                (line, end) = (line + 1, end + cut.length);
-            }
-            self.held[line] += 1;
-        }
+        indices.iter().for_each(|&index| self.held[cut.line_of(index)] += 1);
     }
 
     /// Codes how many of `count` values each line of a chunk holds.

@@ -56,14 +56,10 @@ impl Priors {
 
 /// Counts the values of a chunk by line and by column.
 fn tally(indices: &[u16], cut: &Cut, lines: &mut [u32], columns: &mut [u32]) {
-    let (mut line, mut start) = (0, 0);
     for &index in indices {
-        // Ascending indices need no division.
-        while usize::from(index) >= start + cut.length {
-            (line, start) = (line + 1, start + cut.length);
-        }
+        let line = cut.line_of(index);
         lines[line] += 1;
-        columns[cut.base + usize::from(index) - start] += 1;
+        columns[cut.base + usize::from(index) - line * cut.length] += 1;
     }
 }
 
