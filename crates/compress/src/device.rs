@@ -1,7 +1,9 @@
 //! Compression and the outer step on a device, with the bytes and bits of the processor.
 //!
 //! The device accumulates, selects, quantises and keeps the residual; entropy coding stays on the processor, where it
-//! runs while the device works on the next tensor.
+//! runs while the device works on the next tensor. With [`Quantiser::Compatible`], whose codes depend on a whole tensor, the
+//! device gives the selected values, the processor quantises them as it does its own, and what they became goes back to be
+//! taken off the feedback.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -10,13 +12,15 @@ use pactum_kernels::{
     Buffer, Compress, Device, DeviceError, Divisor, Feedback, Levels, Mark, Matrix, Outer, Peer, Picked, Tensor, Update,
 };
 use rayon::in_place_scope;
+use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::codec::{encode_section, join};
+use crate::compat::{Member, quantise_tensor};
 use crate::compress::{CompressReport, Part};
 use crate::layout::{Layout, Section, TensorLayout};
 use crate::outer::{Mean, OuterReport, Weighted, accepted, plan};
-use crate::quantise::Scales;
+use crate::quantise::{Scales, Table};
 use crate::settings::{Quantiser, Settings, SettingsError};
 use crate::update::SparseUpdate;
 
@@ -27,9 +31,6 @@ pub enum OnDeviceError {
     /// The settings do not fit the layout.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// There is no kernel for this quantiser.
-    #[error("there is no kernel for the quantiser {0:?}: use a `Compressor`")]
-    Quantiser(Quantiser),
     /// The device, or what was given to it.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -62,21 +63,26 @@ const GROUP_ELEMENTS: usize = 1 << 26;
 struct Chosen {
     heads: Vec<u64>,
     indices: Vec<u16>,
+    /// Empty where they are chosen later.
     codes: Vec<u8>,
+    /// Empty where the quantiser does without.
+    values: Vec<f32>,
     slots: usize,
 }
 
 impl DeviceCompressor {
-    /// A compressor for one layout. It takes about `3 * top_k / edge^2` bytes of the device's memory for each parameter.
+    /// A compressor for one layout. It takes about `3 * top_k / edge^2` bytes of the device's memory for each parameter, with
+    /// [`Quantiser::Compatible`] and [`Quantiser::Exact`] 7 instead of 3; while it works the former takes nearly as
+    /// much again.
     ///
     /// # Errors
-    /// If the settings do not fit the layout, there is no kernel for the quantiser, or the device has too little memory.
+    /// If the settings do not fit the layout, or the device has too little memory.
     pub fn new(device: &Device, layout: Layout, settings: Settings) -> Result<DeviceCompressor, OnDeviceError> {
         settings.check(&layout)?;
-        let levels = levels_of(settings.quantiser).ok_or(OnDeviceError::Quantiser(settings.quantiser))?;
+        let levels = levels_of(settings.quantiser);
         let lengths = layout.tensors().iter().map(|tensor| matrix_of(tensor).longest());
         let slots = lengths.map(|length| layout.kept(length, settings.top_k)).max().unwrap_or(0);
-        let picked = Picked::new(device, layout.chunks(), slots)?;
+        let picked = Picked::new(device, layout.chunks(), slots)?.with_values(levels)?;
         let groups = groups_of(&layout).into_iter().map(|tensors| {
             let kept = |matrix: &Matrix| matrix.lengths().map(|length| layout.kept(length, settings.top_k));
             let matrices = layout.tensors()[tensors.clone()].iter().map(matrix_of);
@@ -145,7 +151,10 @@ impl DeviceCompressor {
             let mark = Rc::new(device.mark()?);
             marks.extend(group.tensors.clone().map(|_| Rc::clone(&mark)));
         }
-        let (sections, selected) = self.encode(&marks)?;
+        let (sections, selected) = match self.settings.quantiser {
+            Quantiser::Compatible => self.quantise_then_encode(&marks, &mut feedback)?,
+            _ => self.encode(&marks)?,
+        };
         let rejected = self.picked.rejected.read()?.first().map_or(0, |&count| count as usize);
         self.report = CompressReport { selected, rejected };
         Ok(join(&self.layout, &self.settings, &sections))
@@ -168,13 +177,44 @@ impl DeviceCompressor {
         Ok((encoded, selected))
     }
 
+    /// The same where codes depend on all that was selected in a tensor, so that all is read before any of it is coded.
+    fn quantise_then_encode(
+        &self,
+        marks: &[Rc<Mark>],
+        feedback: &mut Feedback<'_>,
+    ) -> Result<(Vec<Vec<u8>>, usize), DeviceError> {
+        let (layout, settings) = (&self.layout, &self.settings);
+        let mut parts = Vec::with_capacity(layout.bands().len());
+        for section in layout.sections() {
+            parts.extend(self.read(section, &marks[section.tensor])?.parts(layout, section));
+        }
+        let members = layout.bands().iter().zip(&mut parts).map(|(band, part)| Member { band, part, feedback: None });
+        let mut members = members.collect::<Vec<_>>();
+        members.chunk_by_mut(|a, b| a.band.tensor == b.band.tensor).for_each(quantise_tensor);
+        if feedback.subtract {
+            let update = upload_parts(feedback.values.device(), &parts)?;
+            update.add_to(feedback.values, &layout.tensors().iter().map(matrix_of).collect::<Vec<_>>(), -1.0)?;
+        }
+        let sections = layout.sections().par_iter();
+        let sections = sections.map(|section| encode_section(layout, settings, section, &parts[section.bands.clone()]));
+        Ok((sections.collect(), parts.iter().map(|part| part.indices.len()).sum()))
+    }
+
     fn read(&self, section: &Section, mark: &Mark) -> Result<Chosen, DeviceError> {
         let slots = self.picked.slots();
         let places = section.chunks.start * slots..section.chunks.end * slots;
+        let levels = levels_of(self.settings.quantiser);
         Ok(Chosen {
             heads: self.picked.heads.read_after(mark, section.chunks.clone())?,
             indices: self.picked.indices.read_after(mark, places.clone())?,
-            codes: self.picked.codes.read_after(mark, places)?,
+            codes: match levels {
+                Levels::Later => Vec::new(),
+                _ => self.picked.codes.read_after(mark, places.clone())?,
+            },
+            values: match levels.gives_values() {
+                true => self.picked.values.read_after(mark, places)?,
+                false => Vec::new(),
+            },
             slots,
         })
     }
@@ -183,21 +223,39 @@ impl DeviceCompressor {
 impl Chosen {
     /// The same in the form that the codec takes.
     fn parts(&self, layout: &Layout, section: &Section) -> Vec<Part> {
-        let mut chunks = self.heads.iter().zip(self.indices.chunks(self.slots).zip(self.codes.chunks(self.slots)));
+        let mut chunks = self.heads.iter().enumerate();
         let bands = &layout.bands()[section.bands.clone()];
         let part = |across| {
             let mut part = Part::default();
-            for (&head, (indices, codes)) in chunks.by_ref().take(across) {
-                let count = count_of(head).min(indices.len());
+            for (chunk, &head) in chunks.by_ref().take(across) {
+                let count = count_of(head).min(self.slots);
+                let taken = chunk * self.slots..chunk * self.slots + count;
                 part.counts.push(count as u16);
                 part.scales.push(Scales { low: (head >> 16) as u16, high: (head >> 32) as u16 });
-                part.indices.extend_from_slice(&indices[..count]);
-                part.codes.extend_from_slice(&codes[..count]);
+                part.indices.extend_from_slice(&self.indices[taken.clone()]);
+                part.codes.extend_from_slice(self.codes.get(taken.clone()).unwrap_or_default());
+                part.values.extend_from_slice(self.values.get(taken).unwrap_or_default());
             }
             part
         };
         bands.iter().map(|band| band.across).map(part).collect()
     }
+}
+
+/// What the parts of all bands stand for, brought to a device.
+fn upload_parts(device: &Device, parts: &[Part]) -> Result<Update, DeviceError> {
+    let (mut starts, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    let mut end = 0;
+    for part in parts {
+        let table = Table::of_levels(part.levels);
+        starts.extend(part.counts.iter().map(|&count| {
+            end += u64::from(count);
+            end
+        }));
+        indices.extend_from_slice(&part.indices);
+        values.extend(part.codes.iter().map(|&code| table.value(code)));
+    }
+    Update::upload(device, &starts, &indices, &values)
 }
 
 /// An update whose values were brought to a device.
@@ -292,13 +350,13 @@ pub fn outer_step_on_device(
     Ok(report)
 }
 
-fn levels_of(quantiser: Quantiser) -> Option<Levels> {
+fn levels_of(quantiser: Quantiser) -> Levels {
     match quantiser {
-        Quantiser::SignScale => Some(Levels::One),
-        Quantiser::TwoLevels => Some(Levels::Two),
-        Quantiser::FourBits => Some(Levels::Eight),
-        // What the first needs of a whole tensor, and the second of the values, no kernel gives.
-        Quantiser::Compatible | Quantiser::Exact => None,
+        Quantiser::SignScale => Levels::One,
+        Quantiser::TwoLevels => Levels::Two,
+        Quantiser::Compatible => Levels::Later,
+        Quantiser::FourBits => Levels::Eight,
+        Quantiser::Exact => Levels::Exact,
     }
 }
 

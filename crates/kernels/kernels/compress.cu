@@ -2,7 +2,8 @@
  * selected, quantised and taken off. One block for each chunk; the chunk stays in shared memory between one read and
  * one write of the feedback.
  *
- * What is selected: the `kept` elements of largest magnitude; of equal ones the lower position wins, zeros never do. */
+ * What is selected: the `kept` elements of largest magnitude; of equal ones the lower position wins. Zeros never do, but
+ * where codes are chosen later: then every chunk gives as many as it may. */
 
 /* Bits of the largest number that can be compressed, 2^30. */
 #define LARGEST 0x4e800000u
@@ -20,6 +21,9 @@
 #define ROUGH 16
 #define TWO_LEVELS 2u
 #define EIGHT_LEVELS 3u
+/* Values go out as they are: because they are sent so, or because it is not known yet what they become. */
+#define EXACT 4u
+#define LATER 5u
 
 typedef struct {
     float *feedback;
@@ -30,6 +34,8 @@ typedef struct {
     /* For each chunk `slots` places. */
     u16 *indices;
     u8 *codes;
+    /* The same places for the values themselves; null: they are not wanted. */
+    float *values;
     /* How many values could not be used. */
     u64 *rejected;
     const Tensor *tensors;
@@ -107,31 +113,31 @@ DEVICE u32 load(const CompressArguments *a, Chunk chunk, Share share, u32 lane, 
     return largest;
 }
 
-/* A key, at least 1, that `kept` elements reach if so many are not zero: that many threads have one that does. */
-DEVICE u32 rough_bound(u32 largest, u32 kept) {
+/* A key, at least `least`, that `kept` elements reach if so many reach that: that many threads have one that does. */
+DEVICE u32 rough_bound(u32 largest, u32 kept, u32 least) {
     u32 bound = 0, bit;
     if (kept > THREADS) {
-        return 1;
+        return least;
     }
     for (bit = 1u << 30; bit >> ROUGH; bit >>= 1) {
         if (count_of(largest >= (bound | bit)) >= kept) {
             bound |= bit;
         }
     }
-    return bound ? bound : 1;
+    return bound ? bound : least;
 }
 
 /* Lists the keys that reach the bound, in any order, and counts those that find no room too. */
 DEVICE void list_keys(Search *search, const float *values, Share share, u32 lane, u32 bound) {
     u32 base;
     for (base = share.begin; base < share.end; base += LANES) {
-        u32 key = base + lane < share.end ? key_of(values[base + lane]) : 0;
-        u32 reach = __ballot_sync(ALL, key >= bound), first = 0;
+        u32 here = base + lane < share.end, key = here ? key_of(values[base + lane]) : 0;
+        u32 reaches = here && key >= bound, reach = __ballot_sync(ALL, reaches), first = 0;
         if (lane == 0 && reach) {
             first = atomicAdd(&search->found, (u32)__popc(reach));
         }
         first = __shfl_sync(ALL, first, 0) + __popc(reach & ((1u << lane) - 1));
-        if (key >= bound && first < LIST) {
+        if (reaches && first < LIST) {
             search->list[first] = key;
         }
     }
@@ -184,9 +190,9 @@ DEVICE Threshold threshold_of(Search *search, const float *values, u32 length, u
 DEVICE u32 pick(Search *search, const float *values, Share share, u32 lane, Threshold threshold, u16 *picks) {
     u32 warp = threadIdx.x / LANES, base, above = 0, equal = 0, place = 0, total = 0, ties = threshold.ties, mine = 0;
     for (base = share.begin; base < share.end; base += LANES) {
-        u32 key = base + lane < share.end ? key_of(values[base + lane]) : 0;
+        u32 here = base + lane < share.end, key = here ? key_of(values[base + lane]) : 0;
         above += __popc(__ballot_sync(ALL, key > threshold.least));
-        equal += __popc(__ballot_sync(ALL, key == threshold.least));
+        equal += __popc(__ballot_sync(ALL, here && key == threshold.least));
     }
     if (lane == 0) {
         search->above[warp] = above;
@@ -203,9 +209,9 @@ DEVICE u32 pick(Search *search, const float *values, Share share, u32 lane, Thre
         ties -= taken;
     }
     for (base = share.begin; base < share.end; base += LANES) {
-        u32 key = base + lane < share.end ? key_of(values[base + lane]) : 0, before = (1u << lane) - 1;
-        u32 same = __ballot_sync(ALL, key == threshold.least);
-        u32 tie = key == threshold.least && (u32)__popc(same & before) < mine;
+        u32 here = base + lane < share.end, key = here ? key_of(values[base + lane]) : 0, before = (1u << lane) - 1;
+        u32 same = __ballot_sync(ALL, here && key == threshold.least);
+        u32 tie = here && key == threshold.least && (u32)__popc(same & before) < mine;
         u32 taken = __ballot_sync(ALL, key > threshold.least || tie);
         if (key > threshold.least || tie) {
             picks[place + __popc(taken & before)] = (u16)(base + lane);
@@ -274,12 +280,18 @@ DEVICE void choose_extremes(Search *search, const float *values, const u16 *pick
     }
 }
 
-/* Chooses the scales of a chunk: one warp. */
+/* Chooses the scales of a chunk, zero where its values go out as they are: one warp. */
 DEVICE void choose_scales(Search *search, const float *values, const u16 *picks, u32 count, u64 quantiser) {
     float border, low, high;
     u32 round, first, second;
     if (quantiser == EIGHT_LEVELS) {
         choose_extremes(search, values, picks, count);
+        return;
+    }
+    if (quantiser == EXACT || quantiser == LATER) {
+        if (threadIdx.x == 0) {
+            search->low = search->high = 0;
+        }
         return;
     }
     border = low = high = means_of(values, picks, count, 0.0f).above;
@@ -325,7 +337,16 @@ DEVICE float magnitude_at(const CompressArguments *a, u32 level, float low, floa
     return level || a->quantiser != TWO_LEVELS ? high : low;
 }
 
-/* Writes head, positions and codes of the chunk, and takes what they stand for off its values. */
+/* What is left of a value when what its level stands for is taken off. */
+DEVICE float left_of(const CompressArguments *a, float value, u32 level, float low, float high) {
+    float magnitude = magnitude_at(a, level, low, high);
+    if (a->quantiser == EXACT) {
+        return 0.0f;
+    }
+    return value - (__float_as_uint(value) >> 31 ? -magnitude : magnitude);
+}
+
+/* Writes head, positions, codes and values of the chunk, and takes what they stand for off its values. */
 DEVICE void emit(const CompressArguments *a, u64 number, const Search *search, const u16 *picks, u32 count,
                  float *values) {
     float low = value_of(search->low), high = value_of(search->high);
@@ -340,9 +361,11 @@ DEVICE void emit(const CompressArguments *a, u64 number, const Search *search, c
         u32 sign = __float_as_uint(value) >> 31, level = level_of(a, magnitude_of(value), low, high);
         a->indices[slot + place] = (u16)index;
         a->codes[slot + place] = (u8)(sign | level << 1);
-        if (a->subtract) {
-            float magnitude = magnitude_at(a, level, low, high);
-            values[index] = value - (sign ? -magnitude : magnitude);
+        if (a->values) {
+            a->values[slot + place] = value;
+        }
+        if (a->subtract && a->quantiser != LATER) {
+            values[index] = left_of(a, value, level, low, high);
         }
     }
 }
@@ -370,7 +393,7 @@ KERNEL(compress, CompressArguments) {
     largest = load(&a, chunk, share, lane, values);
     atomicMax(&search->largest, largest);
     __syncthreads();
-    bound = rough_bound(largest, kept);
+    bound = rough_bound(largest, kept, a.quantiser != LATER);
     list_keys(search, values, share, lane, bound);
     __syncthreads();
     threshold = threshold_of(search, values, chunk.length, kept, bound);
@@ -381,7 +404,7 @@ KERNEL(compress, CompressArguments) {
     }
     __syncthreads();
     /* Below the smallest scale nothing is sent. */
-    emit(&a, chunk.number, search, picks, search->high ? count : 0, values);
+    emit(&a, chunk.number, search, picks, search->high || a.values ? count : 0, values);
     __syncthreads();
     if (share.begin + lane < share.end) {
         for (walk = walk_from(chunk, share.begin + lane, LANES); walk.index < share.end; walk_on(&walk, chunk)) {

@@ -20,14 +20,28 @@ pub enum Levels {
     /// Its sign times the nearest of eight evenly spaced magnitudes, from the least to the largest of its chunk: the code's
     /// upper bits say which.
     Eight,
+    /// Itself, in [`Picked::values`]; a code is the sign. Nothing is left of it where it is taken off.
+    Exact,
+    /// What whoever calls makes of it later, since it depends on other chunks too: in [`Picked::values`] it is as it is, a
+    /// code is the sign, and nothing is taken off. Each chunk gives as many values as are kept of it, zeros among them where
+    /// it has not enough others.
+    Later,
 }
 
 impl Levels {
+    /// Whether the values themselves go out.
+    #[must_use]
+    pub fn gives_values(self) -> bool {
+        matches!(self, Levels::Exact | Levels::Later)
+    }
+
     fn number(self) -> usize {
         match self {
             Levels::One => 1,
             Levels::Two => 2,
             Levels::Eight => 3,
+            Levels::Exact => 4,
+            Levels::Later => 5,
         }
     }
 }
@@ -40,12 +54,12 @@ pub struct Feedback<'a> {
     /// Parameters before and after the inner steps, and the decay: `decay * E + (before - after)` is selected from. None:
     /// `E` as it is.
     pub step: Option<(&'a Buffer<f32>, &'a Buffer<f32>, f32)>,
-    /// Whether what is selected is taken off the feedback.
+    /// Whether what is selected is taken off the feedback, which [`Levels::Later`] never is.
     pub subtract: bool,
 }
 
-/// What was selected of many tensors. Chunk `c` has the places `c * slots ..` of indices and codes, of which its head says
-/// how many are taken.
+/// What was selected of many tensors. Chunk `c` has the places `c * slots ..` of indices, codes and values, of which its
+/// head says how many are taken.
 #[derive(Debug)]
 pub struct Picked {
     /// For each chunk: number of values in the lowest 16 bits, then the codes of the lower and of the upper scale.
@@ -54,6 +68,8 @@ pub struct Picked {
     pub indices: Buffer<u16>,
     /// Codes of the values.
     pub codes: Buffer<u8>,
+    /// The values themselves; there is no room for them but by [`Picked::with_values`].
+    pub values: Buffer<f32>,
     /// One number: how many values were not finite or too large. They are zero in the feedback.
     pub rejected: Buffer<u64>,
     slots: usize,
@@ -70,9 +86,19 @@ impl Picked {
             heads: device.zeros(chunks)?,
             indices: device.zeros(places)?,
             codes: device.zeros(places)?,
+            values: device.zeros(0)?,
             rejected: device.zeros(1)?,
             slots,
         })
+    }
+
+    /// The same with room for values, if [`Levels::gives_values`].
+    ///
+    /// # Errors
+    /// As [`Picked::new`].
+    pub fn with_values(self, levels: Levels) -> Result<Picked, DeviceError> {
+        let room = if levels.gives_values() { self.codes.len() } else { 0 };
+        Ok(Picked { values: self.codes.device().zeros(room)?, ..self })
     }
 
     /// Places of each chunk.
@@ -83,8 +109,8 @@ impl Picked {
 }
 
 /// Compression of some tensors (SparseLoCo, arXiv 2508.15706) in one launch: per chunk
-/// `E' = decay * E + (before - after)`, the elements of largest magnitude (of equal ones the lower position, never a zero),
-/// their scales and codes, and `E = E' - decoded`.
+/// `E' = decay * E + (before - after)`, the elements of largest magnitude (of equal ones the lower position, and never a zero
+/// but with [`Levels::Later`]), their scales and codes, and `E = E' - decoded`.
 #[derive(Debug)]
 pub struct Compress {
     table: Table,
@@ -129,6 +155,10 @@ impl Compress {
         let call = call.buffer("the room for heads", &picked.heads, (0, table.chunks))?;
         let call = call.buffer("the room for positions", &picked.indices, places)?;
         let call = call.buffer("the room for codes", &picked.codes, places)?;
+        let call = match self.levels.gives_values() {
+            true => call.buffer("the room for values", &picked.values, places)?,
+            false => call.nothing(),
+        };
         let call = call.buffer("the count", &picked.rejected, (0, 1))?.table(table)?;
         let call = call.buffer("what is kept", &self.kept, (0, 4 * table.count))?.number(table.count).number(slots);
         let call = call.float(feedback.step.map_or(0.0, |(_, _, decay)| decay)).number(self.levels.number());

@@ -72,6 +72,9 @@ fn results(device: &Device) -> Result<Vec<Vec<u64>>, DeviceError> {
     let (after, mut picked) = (device.zeros(LEN)?, Picked::new(device, 5, KEPT)?);
     let mut feedback = Feedback { values: &mut values, step: Some((&before, &after, 0.9)), subtract: true };
     Compress::new(device, &[(MATRIX, [KEPT; 4])], Levels::Two)?.run(&mut feedback, &mut picked)?;
+    let mut whole = Picked::new(device, 5, KEPT)?.with_values(Levels::Exact)?;
+    let mut feedback = Feedback { values: &mut values, step: None, subtract: true };
+    Compress::new(device, &[(MATRIX, [KEPT; 4])], Levels::Exact)?.run(&mut feedback, &mut whole)?;
     let mark = device.mark()?;
     let heads = picked.heads.read_after(&mark, 1..5)?;
     let indices = picked.indices.read()?;
@@ -86,8 +89,9 @@ fn results(device: &Device) -> Result<Vec<Vec<u64>>, DeviceError> {
     Outer { divisor: Divisor::Contributors, rate: 0.7 }.run(&mut theta, &peers, &tensors)?;
     let small =
         [indices.into_iter().map(u64::from).collect(), picked.codes.read()?.into_iter().map(u64::from).collect()];
+    let whole = words(whole.values.read()?);
     let norms = norms.into_iter().map(f64::to_bits).collect();
-    let all = [heads, picked.rejected.read()?, norms, words(peaks), words(values.read()?), words(theta.read()?)];
+    let all = [heads, whole, picked.rejected.read()?, norms, words(peaks), words(values.read()?), words(theta.read()?)];
     Ok(small.into_iter().chain(all).collect())
 }
 

@@ -67,9 +67,9 @@ fn chunks_of(matrix: &Matrix) -> Vec<Vec<usize>> {
     chunks
 }
 
-/// Positions of the `k` largest magnitudes: of equal ones the lower position, never a zero.
-fn largest(chunk: &[f32], k: usize) -> Vec<u16> {
-    let mut order = (0..chunk.len() as u16).filter(|&i| chunk[usize::from(i)] != 0.0).collect::<Vec<_>>();
+/// Positions of the `k` largest magnitudes: of equal ones the lower position, and no zero unless they are wanted.
+fn largest(chunk: &[f32], k: usize, zeros: bool) -> Vec<u16> {
+    let mut order = (0..chunk.len() as u16).filter(|&i| zeros || chunk[usize::from(i)] != 0.0).collect::<Vec<_>>();
     order.sort_by(|&a, &b| chunk[usize::from(b)].abs().total_cmp(&chunk[usize::from(a)].abs()).then(a.cmp(&b)));
     order.truncate(k);
     order.sort_unstable();
@@ -99,6 +99,9 @@ fn mean(magnitudes: &[f32], holds: impl Fn(f32) -> bool) -> f32 {
 }
 
 fn scales(magnitudes: &[f32], levels: Levels) -> (u64, u64) {
+    if levels.gives_values() {
+        return (0, 0);
+    }
     if levels == Levels::Eight {
         let least = magnitudes.iter().copied().fold(f32::MAX, f32::min);
         let largest = magnitudes.iter().copied().fold(0.0, f32::max);
@@ -120,36 +123,43 @@ fn scales(magnitudes: &[f32], levels: Levels) -> (u64, u64) {
     (code_of(low).min(code_of(high)), code_of(high))
 }
 
-/// Head, positions and codes of a chunk; takes what they stand for off it.
-fn compressed(chunk: &mut [f32], k: usize, levels: Levels) -> (u64, Vec<u16>, Vec<u8>) {
-    let mut indices = largest(chunk, k);
+/// What a chunk becomes: head, positions, codes, and the values' bits where they go out.
+type Compressed = (u64, Vec<u16>, Vec<u8>, Vec<u32>);
+
+/// Takes what was selected off the chunk.
+fn compressed(chunk: &mut [f32], k: usize, levels: Levels) -> Compressed {
+    let mut indices = largest(chunk, k, levels == Levels::Later);
     let magnitudes = indices.iter().map(|&index| chunk[usize::from(index)].abs()).collect::<Vec<_>>();
     let (low, high) = scales(&magnitudes, levels);
-    if high == 0 {
+    if high == 0 && !levels.gives_values() {
         indices.clear();
     }
     let border = if low == high { 0.0 } else { 0.5 * (value_of(low) + value_of(high)) };
     let step = (value_of(high) - value_of(low)) / 7.0;
     let level = |magnitude: f32| match levels {
-        Levels::One => 0,
+        Levels::One | Levels::Exact | Levels::Later => 0,
         Levels::Two => u8::from(magnitude >= border),
         Levels::Eight if step > 0.0 => ((magnitude - value_of(low)) / step + 0.5).clamp(0.0, 7.0) as u8,
         Levels::Eight => 0,
     };
     let code = |&index: &u16| {
         let value: f32 = chunk[usize::from(index)];
-        u8::from(value < 0.0) | level(value.abs()) << 1
+        u8::from(value.is_sign_negative()) | level(value.abs()) << 1
     };
     let codes = indices.iter().map(code).collect::<Vec<_>>();
+    let values = indices.iter().filter(|_| levels.gives_values()).map(|&index| chunk[usize::from(index)].to_bits());
+    let values = values.collect();
     for (&index, &code) in indices.iter().zip(&codes) {
         let magnitude = match levels {
+            Levels::Later => continue,
+            Levels::Exact => chunk[usize::from(index)].abs(),
             Levels::Eight => value_of(low) + f32::from(code >> 1) * step,
             Levels::Two if code & 2 == 0 => value_of(low),
             _ => value_of(high),
         };
         chunk[usize::from(index)] -= if code & 1 > 0 { -magnitude } else { magnitude };
     }
-    (indices.len() as u64 | low << 16 | high << 32, indices, codes)
+    (indices.len() as u64 | low << 16 | high << 32, indices, codes, values)
 }
 
 /// Compresses all matrices under emulation and here, and compares everything.
@@ -161,7 +171,7 @@ fn check_compress(order: u64, top_k: usize, levels: Levels, change: impl Fn(&mut
     let kept = |length: usize| ((top_k * length + AREA / 2) / AREA).clamp(1, length.max(1));
     let mut values = device.upload(&start).unwrap();
     let (before_there, after_there) = (device.upload(&before).unwrap(), device.upload(&after).unwrap());
-    let mut picked = Picked::new(&device, chunks, top_k.max(1)).unwrap();
+    let mut picked = Picked::new(&device, chunks, top_k.max(1)).unwrap().with_values(levels).unwrap();
     let tensors = matrices.iter().map(|matrix| (*matrix, matrix.lengths().map(kept))).collect::<Vec<_>>();
     for tensors in tensors.chunks(3) {
         let step = Some((&before_there, &after_there, 0.95));
@@ -174,14 +184,16 @@ fn check_compress(order: u64, top_k: usize, levels: Levels, change: impl Fn(&mut
     let rejected = expected.iter().filter(|value| unusable(value)).count();
     expected.iter_mut().filter(|value| unusable(value)).for_each(|value| *value = 0.0);
     let (heads, indices) = (picked.heads.read().unwrap(), picked.indices.read().unwrap());
-    let codes = picked.codes.read().unwrap();
+    let (codes, values_there) = (picked.codes.read().unwrap(), bits(&picked.values.read().unwrap()));
     for (number, places) in matrices.iter().flat_map(chunks_of).enumerate() {
         let mut chunk = places.iter().map(|&place| expected[place]).collect::<Vec<_>>();
         let most = kept(chunk.len());
-        let (head, at, with) = compressed(&mut chunk, most, levels);
+        let (head, at, with, whole) = compressed(&mut chunk, most, levels);
         places.iter().zip(chunk).for_each(|(&place, value)| expected[place] = value);
         let slots = number * picked.slots()..number * picked.slots() + at.len();
-        assert_eq!((heads[number], &indices[slots.clone()], &codes[slots]), (head, &at[..], &with[..]), "{number}");
+        let there = (heads[number], &indices[slots.clone()], &codes[slots.clone()]);
+        assert_eq!(there, (head, &at[..], &with[..]), "{number}");
+        assert_eq!(values_there.get(slots).unwrap_or_default(), whole, "{number}");
     }
     assert_eq!(bits(&values.read().unwrap()), bits(&expected));
     assert_eq!(picked.rejected.read().unwrap(), [rejected as u64]);
@@ -195,6 +207,10 @@ fn emulated_compression_is_that_of_plain_arithmetic() {
     check_compress(0, 1, Levels::Two, |_| {});
     check_compress(1, 700, Levels::Two, |_| {});
     check_compress(1, 4096, Levels::One, |_| {});
+    for (order, levels) in ORDERS.into_iter().zip([Levels::Exact, Levels::Later, Levels::Later]) {
+        check_compress(order, 64, levels, |_| {});
+        check_compress(order, 700, levels, |_| {});
+    }
 }
 
 #[test]
@@ -208,14 +224,16 @@ fn emulated_compression_of_numbers_that_are_hard() {
     for order in ORDERS {
         check_compress(order, 64, Levels::Two, hard);
     }
-    check_compress(0, 64, Levels::Eight, hard);
+    for levels in [Levels::Eight, Levels::Exact, Levels::Later] {
+        check_compress(0, 64, levels, hard);
+    }
 }
 
-/// Compresses one chunk as it is and returns head, positions and codes.
+/// Compresses one chunk as it is and returns scales, positions and codes.
 fn alone(values: &[f32], k: usize, levels: Levels) -> (u64, Vec<u16>, Vec<u8>) {
     let device = device(0);
     let matrix = Matrix { offset: 0, chunk: 0, rows: values.len(), columns: 1, bands: 1, across: 1 };
-    let mut picked = Picked::new(&device, 1, k).unwrap();
+    let mut picked = Picked::new(&device, 1, k).unwrap().with_values(levels).unwrap();
     let mut values = device.upload(values).unwrap();
     let before = values.read().unwrap();
     let mut feedback = Feedback { values: &mut values, step: None, subtract: false };
@@ -235,6 +253,12 @@ fn emulated_selection_breaks_ties_by_position_and_never_takes_a_zero() {
     assert_eq!(alone(&[0.0; 5], 3, Levels::Eight), (0, vec![], vec![]));
     let eight = (code_of(1.0) | code_of(8.0) << 16, vec![0, 1, 2, 3], vec![0, 3, 14, 4]);
     assert_eq!(alone(&[1.0, -2.0, 8.0, 3.4], 4, Levels::Eight), eight);
+    // But where codes are chosen later, as many as there may be.
+    assert_eq!(alone(&[0.0, -0.0, 3.0, 0.0], 3, Levels::Later), (0, vec![0, 1, 2], vec![0, 1, 0]));
+    assert_eq!(alone(&[0.0; 37], 35, Levels::Later), (0, (0..35).collect(), vec![0; 35]));
+    assert_eq!(alone(&[0.0; 2000], 1500, Levels::Later), (0, (0..1500).collect(), vec![0; 1500]));
+    assert_eq!(alone(&[0.0, -0.5, 0.0], 3, Levels::Later), (0, vec![0, 1, 2], vec![0, 1, 0]));
+    assert_eq!(alone(&[0.0, -1e-40, 3.0], 3, Levels::Exact), (0, vec![1, 2], vec![1, 0]));
     assert_eq!(alone(&[1.0; 4096], 3, Levels::One), (scale(1.0), vec![0, 1, 2], vec![0; 3]));
     // What equals the border belongs to the upper level; the largest number of all can be sent.
     let two = |low, high| code_of(low) | code_of(high) << 16;
@@ -391,6 +415,10 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(run(16, matrix, 3), Err(DeviceError::Length { .. })));
     assert!(matches!(run(16, Matrix { chunk: 1, ..matrix }, 2), Err(DeviceError::Length { .. })));
     assert!(matches!(run(16, Matrix { bands: 5, ..matrix }, 2), Err(DeviceError::Shape(_))));
+    let (mut values, mut without) = (device.zeros::<f32>(16).unwrap(), Picked::new(&device, 1, 2).unwrap());
+    let mut feedback = Feedback { values: &mut values, step: None, subtract: true };
+    let refused = Compress::new(&device, &[(matrix, [2; 4])], Levels::Exact).unwrap().run(&mut feedback, &mut without);
+    assert!(matches!(refused, Err(DeviceError::Length { expected: 2, found: 0, .. })));
     let long = Matrix { rows: 255, columns: 255, ..matrix };
     assert!(matches!(run(255 * 255, long, 2), Err(DeviceError::Shared { .. })));
     let upload = |starts: &[u64], indices: &[u16]| Update::upload(&device, starts, indices, &[1.0, 2.0]).err();

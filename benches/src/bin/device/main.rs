@@ -72,7 +72,7 @@ fn measure(device: &Device) -> Result<(), Error> {
     let layout = Layout::new(EDGE, shapes())?;
     println!("{}, {} parameters, top {TOP_K} of {}", device.name(), layout.len(), EDGE * EDGE);
     let (before, after) = (numbers(1, layout.len()), numbers(2, layout.len()));
-    for quantiser in [Quantiser::SignScale, Quantiser::TwoLevels, Quantiser::FourBits] {
+    for quantiser in Quantiser::ALL {
         check_compress(device, &layout, Settings::new(TOP_K, quantiser), (&before, &after))?;
     }
     let updates = peers(&layout)?;
@@ -198,12 +198,13 @@ fn compress(device: &Device, layout: &Layout, (before, after): (&[f32], &[f32]),
     let matrices = matrices(layout);
     let (before, after) = (device.upload(before)?, device.upload(after)?);
     let mut values = device.upload(&numbers(3, layout.len()))?;
-    let mut picked = Picked::new(device, layout.chunks(), TOP_K)?;
-    let (mut least, mut all) = (f64::INFINITY, 16.0 * layout.len() as f64);
-    all += (8 + 3 * TOP_K) as f64 * layout.chunks() as f64;
+    let mut picked = Picked::new(device, layout.chunks(), TOP_K)?.with_values(Levels::Exact)?;
+    let mut least = f64::INFINITY;
     let tensors = matrices.iter().map(|matrix| (*matrix, matrix.lengths().map(|length| layout.kept(length, TOP_K))));
     let tensors = tensors.collect::<Vec<_>>();
-    for levels in [Levels::One, Levels::Two, Levels::Eight] {
+    for levels in [Levels::One, Levels::Two, Levels::Eight, Levels::Exact, Levels::Later] {
+        let of_value = if levels.gives_values() { 7 } else { 3 };
+        let all = 16.0 * layout.len() as f64 + (8 + of_value * TOP_K) as f64 * layout.chunks() as f64;
         let work = Compress::new(device, &tensors, levels)?;
         let mut feedback = Feedback { values: &mut values, step: Some((&before, &after, DECAY)), subtract: true };
         let seconds = time(device, || Ok(work.run(&mut feedback, &mut picked)?))?;
