@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{parse_bytes, refuse_unless_fits, threads};
 use crate::paths;
-use crate::place::{Device, Place};
+use crate::place::Place;
 
 /// Trains on this machine alone, with the same learner as a miner and no network.
 ///
@@ -117,6 +117,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     if let Some(file) = &args.report {
         paths::check_report(file)?;
     }
+    let place = args.place.chosen()?;
     let progress = Progress::new(verbosity.quiet);
     let mut hparams = Hparams::preset(&args.preset).ok_or_else(|| {
         let presets = pactum_protocol::PRESETS.join(", ");
@@ -129,14 +130,14 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     config.inner.rate = args.schedule.applied(config.inner.rate, hparams.inner.warmup.into(), total);
     let plan = config.memory()?;
     let available = args.memory.or_else(available_memory);
-    let needed = match (args.place.device, args.offload) {
-        (Device::Cpu, false) => plan.alone_bytes(),
-        (Device::Cpu, true) => plan.offloaded_bytes(),
-        (Device::Cuda | Device::Emulation, _) => plan.accelerated_bytes(),
+    let needed = match (place.is_device(), args.offload) {
+        (false, false) => plan.alone_bytes(),
+        (false, true) => plan.offloaded_bytes(),
+        (true, _) => plan.accelerated_bytes(),
     };
     refuse_unless_fits("this training", needed, available, &plan)?;
     let dir = args.dir.clone().map_or_else(|| paths::fresh("train"), Ok)?;
-    let accelerator = args.place.accelerator(&config, &dir)?;
+    let accelerator = place.accelerator(&config, &dir)?;
     let folder = dir.join("data");
     let dataset = if dir.join(REPORT).exists() {
         Dataset::open(&folder)?

@@ -92,7 +92,14 @@ fn bad_input_gets_one_sentence_and_its_exit_code() {
     desk.check("localnet --windows none", 2, "invalid value");
     desk.check("train --data some.txt --report no/such/folder.json", 1, "cannot write the report no/such");
     desk.check("train --data some.txt --preset micro --precision bf16", 2, "the processor trains in f32");
+    desk.check("localnet --data some.txt --precision bf16 --dir c", 2, "the processor trains in f32");
+    for role in ["miner", "validator"] {
+        desk.check(&format!("{role} --precision bf16"), 2, "the processor trains in f32");
+    }
     if cfg!(not(feature = "cuda")) {
+        for command in ["localnet --data some.txt --dir c", "miner", "validator"] {
+            desk.check(&format!("{command} --device cuda"), 2, "this program was built for the processor alone");
+        }
         desk.check("train --data some.txt --device cuda", 2, "this program was built for the processor alone");
         desk.check("model plan mini --device cuda", 2, "cargo build --release -p pactum --features cuda");
     }

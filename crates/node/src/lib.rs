@@ -2,6 +2,7 @@
 
 mod config;
 mod event;
+mod place;
 mod runner;
 
 mod trainer;
@@ -21,5 +22,6 @@ pub use exchange::Network;
 pub use flags::Flags;
 pub use journal::{DiskJournal, JournalError, Recovered};
 pub use pactum_round::Role;
+pub use place::{Device, Place, PlaceError, Precision};
 pub use runner::{NodeError, Runner};
 pub use trainer::{Memory, Meter, Reading, Trainer, TrainerError, latest_parameters, learner_config, model_config};
