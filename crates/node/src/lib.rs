@@ -11,6 +11,7 @@ mod exchange;
 mod inbox;
 mod journal;
 mod public;
+mod scribe;
 
 #[cfg(feature = "clap")]
 mod flags;
@@ -24,4 +25,5 @@ pub use journal::{DiskJournal, JournalError, Recovered};
 pub use pactum_round::Role;
 pub use place::{Device, Place, PlaceError, Precision};
 pub use runner::{NodeError, Runner};
+pub use scribe::Scribe;
 pub use trainer::{Memory, Meter, Reading, Trainer, TrainerError, latest_parameters, learner_config, model_config};
