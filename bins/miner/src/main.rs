@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pactum_cli::{Failure, Program, Stop, Verbosity, output};
+use pactum_cli::{Failure, Program, Stop, Verbosity, available_memory, output};
 use pactum_node::{Event, Flags, Role, Runner};
 
 /// Trains, and submits what it learned, until it is stopped.
@@ -26,9 +26,10 @@ fn main() -> ExitCode {
 
 async fn run(flags: Flags, stop: Stop) -> Result<(), Failure> {
     let config = flags.config(Role::Miner)?;
+    config.place(Role::Miner).map_err(Failure::usage)?;
     let asked = stop.clone();
     let mut tell = |event: &Event| drop(output(flags.line(event)));
-    let node = Runner::new(config, Role::Miner, move || !asked.is_stopped());
+    let node = Runner::new(config, Role::Miner, move || !asked.is_stopped()).within(available_memory());
     tokio::select! {
         biased;
         () = stop.stopped() => Ok(()),

@@ -21,6 +21,7 @@ use pactum_node::Event;
 use crate::aside::aside;
 use crate::cheat::Kind;
 use crate::paths;
+use crate::place::Place;
 use board::{Board, Logged};
 use crew::{Crew, Happening};
 use plan::Plan;
@@ -30,7 +31,7 @@ use watch::Watch;
 /// Starts a chain, validators and miners on this machine, and trains a model until a number of windows is done.
 ///
 /// No account, wallet, port, GPU or network is needed. With --dir everything is kept, and the same command goes on
-/// where it stopped.
+/// where it stopped. With --device the honest miners train there, and everybody else computes on the processor.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example: pactum localnet --data my-texts/ --miners 6 --dir run1 --report run1.json")]
 pub(crate) struct Args {
@@ -64,6 +65,8 @@ pub(crate) struct Args {
     /// The seed of the initial parameters
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// How many windows the network may go past the last one while a node catches up.
@@ -79,6 +82,7 @@ pub(crate) async fn run(args: Args, verbosity: Verbosity, stop: Stop) -> Result<
     if let Some(file) = &args.report {
         paths::check_report(file)?;
     }
+    args.place.chosen()?;
     let progress = Progress::new(verbosity.quiet);
     let plan = make_plan(&args, &progress, &stop).await?;
     progress.note(format!("files in {}", plan.dir.display()));

@@ -8,11 +8,10 @@ use clap::Subcommand;
 use pactum_cli::{Failure, available_memory, output};
 use pactum_learner::{InnerConfig, LearnerConfig};
 use pactum_model::{ModelConfig, Plan, bytes_text, inspect_hf};
-use pactum_node::model_config;
+use pactum_node::{Device, model_config};
 use pactum_protocol::Hparams;
 
 use crate::checkpoint::parse_bytes;
-use crate::place::Device;
 
 /// Numbers of sequences at once for which memory is shown.
 const ROWS: [usize; 4] = [1, 4, 16, 64];

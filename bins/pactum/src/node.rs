@@ -1,6 +1,6 @@
 //! `pactum miner` and `pactum validator`: one node of a network.
 
-use pactum_cli::{Failure, Stop, output};
+use pactum_cli::{Failure, Stop, available_memory, output};
 use pactum_node::{Event, Flags, Network, Runner, Trainer};
 use pactum_round::{Exchange, Learner, Role};
 
@@ -36,10 +36,11 @@ pub(crate) async fn run<L: Learner, E: Exchange>(
     stop: Stop,
 ) -> Result<(), Failure> {
     let config = flags.config(role)?;
+    config.place(role).map_err(Failure::usage)?;
     let asked = stop.clone();
     // A reader that went away is no reason to stop training.
     let mut tell = |event: &Event| drop(output(flags.line(event)));
-    let node = Runner::new(config, role, move || !asked.is_stopped());
+    let node = Runner::new(config, role, move || !asked.is_stopped()).within(available_memory());
     tokio::select! {
         biased;
         () = stop.stopped() => Ok(()),

@@ -9,13 +9,13 @@ use pactum_cli::{Failure, Progress, Stop, Verbosity, available_memory, output};
 use pactum_data::{Dataset, Tokenizer};
 use pactum_learner::{AloneOptions, AloneReport, Learner, LearnerConfig, RateSchedule, train_alone};
 use pactum_model::save_hf;
-use pactum_node::learner_config;
+use pactum_node::{Scribe, learner_config};
 use pactum_protocol::{Digest, Hparams};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{parse_bytes, refuse_unless_fits, threads};
 use crate::paths;
-use crate::place::{Device, Place};
+use crate::place::Place;
 
 /// Trains on this machine alone, with the same learner as a miner and no network.
 ///
@@ -117,6 +117,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     if let Some(file) = &args.report {
         paths::check_report(file)?;
     }
+    let place = args.place.chosen()?;
     let progress = Progress::new(verbosity.quiet);
     let mut hparams = Hparams::preset(&args.preset).ok_or_else(|| {
         let presets = pactum_protocol::PRESETS.join(", ");
@@ -129,14 +130,14 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     config.inner.rate = args.schedule.applied(config.inner.rate, hparams.inner.warmup.into(), total);
     let plan = config.memory()?;
     let available = args.memory.or_else(available_memory);
-    let needed = match (args.place.device, args.offload) {
-        (Device::Cpu, false) => plan.alone_bytes(),
-        (Device::Cpu, true) => plan.offloaded_bytes(),
-        (Device::Cuda | Device::Emulation, _) => plan.accelerated_bytes(),
+    let needed = match (place.is_device(), args.offload) {
+        (false, false) => plan.alone_bytes(),
+        (false, true) => plan.offloaded_bytes(),
+        (true, _) => plan.accelerated_bytes(),
     };
     refuse_unless_fits("this training", needed, available, &plan)?;
     let dir = args.dir.clone().map_or_else(|| paths::fresh("train"), Ok)?;
-    let accelerator = args.place.accelerator(&config, &dir)?;
+    let accelerator = place.accelerator(&config, &dir)?;
     let folder = dir.join("data");
     let dataset = if dir.join(REPORT).exists() {
         Dataset::open(&folder)?
@@ -162,6 +163,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
 /// A learner, what it came to so far, and where both are kept.
 struct Session {
     learner: Learner,
+    scribe: Scribe,
     report: Report,
     dir: PathBuf,
 }
@@ -203,33 +205,41 @@ impl Session {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Learner::new(config, args.seed)?,
             Err(error) => return Err(Failure::because(format!("cannot read {}", dir.join(STATE).display()), &error)),
         };
-        let learner = if args.offload { learner.offloading(Box::new(scratch(dir)?)) } else { learner };
-        let mut session = Self { learner, report, dir: dir.to_owned() };
+        let (learner, scribe) = if args.offload {
+            // A snapshot in the background would hold in memory what is to lie on disk.
+            (learner.offloading(Box::new(scratch(dir)?)), Scribe::in_foreground())
+        } else {
+            (learner, Scribe::in_background())
+        };
+        let mut session = Self { learner, scribe, report, dir: dir.to_owned() };
         session.report.points.retain(|point| point.window < session.learner.window());
         // From here on the folder's data is that of this report.
         session.report.write_durably(&session.dir.join(REPORT))?;
         Ok(session)
     }
 
+    /// Trains to the last window, or until the user stops it, and keeps each.
     fn train(&mut self, args: &Args, dataset: &Dataset, progress: &Progress, stop: &Stop) -> Result<(), Failure> {
+        let trained = self.train_windows(args, dataset, progress, stop);
+        // What was trained before a failure stays.
+        let kept = self.scribe.settle().map_err(Failure::new);
+        trained.and(kept)
+    }
+
+    fn train_windows(
+        &mut self,
+        args: &Args,
+        dataset: &Dataset,
+        progress: &Progress,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
         let per_window = u64::from(self.learner.config().inner.steps) * self.learner.config().model.context as u64;
         let per_window = per_window * u64::from(self.report.batch);
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&args.seed.to_le_bytes());
+        let options = AloneOptions { windows: 1, heldout: args.heldout, seed };
         while self.learner.window() < args.windows && !stop.is_stopped() {
-            let options = AloneOptions { windows: 1, heldout: args.heldout, seed };
-            let mut told = None;
-            train_alone(
-                &mut self.learner,
-                dataset,
-                &options,
-                &mut || !stop.is_stopped(),
-                &mut |report: &AloneReport| {
-                    told = Some(*report);
-                    true
-                },
-            )?;
-            let Some(report) = told else { break };
+            let Some(report) = self.train_window(dataset, &options, stop)? else { break };
             let point = Point {
                 window: report.window,
                 tokens: (report.window + 1) * per_window,
@@ -247,10 +257,44 @@ impl Session {
         Ok(())
     }
 
-    /// The report is kept first: a point beyond the state is dropped when the training goes on, and measured again.
-    fn keep(&self) -> Result<(), Failure> {
-        self.report.write_durably(&self.dir.join(REPORT))?;
-        replace(&self.dir.join(STATE), |file| self.learner.capture(true)?.write(file))
+    /// One window, while the one before is being written; `None` if the user stopped it.
+    fn train_window(
+        &mut self,
+        dataset: &Dataset,
+        options: &AloneOptions,
+        stop: &Stop,
+    ) -> Result<Option<AloneReport>, Failure> {
+        let Self { learner, scribe, .. } = self;
+        let mut left = learner.config().inner.steps;
+        let (mut written, mut told) = (Ok(()), None);
+        let mut keep_going = || {
+            left = left.saturating_sub(1);
+            if left == 0 {
+                // The window before is on disk before this one is committed: a crash costs one at most, and nothing that the
+                // commit changes has to be copied.
+                written = scribe.settle();
+            }
+            written.is_ok() && !stop.is_stopped()
+        };
+        train_alone(learner, dataset, options, &mut keep_going, &mut |report: &AloneReport| {
+            told = Some(*report);
+            true
+        })?;
+        written.map_err(Failure::new)?;
+        Ok(told)
+    }
+
+    /// Begins to write down report and state. The report comes first: a point beyond the state is dropped when the training
+    /// goes on, and measured again.
+    fn keep(&mut self) -> Result<(), Failure> {
+        let (dir, json) = (self.dir.clone(), serde_json::to_vec_pretty(&self.report)?);
+        let snapshot = self.learner.capture(true)?;
+        let write = move || {
+            replace(&dir.join(REPORT), |file| file.write_all(&json))?;
+            replace(&dir.join(STATE), |file| snapshot.write(file))
+        };
+        // A failure is no error that others can hold, but its sentence is one.
+        self.scribe.write(move || write().map_err(|failure| failure.to_string().into())).map_err(Failure::new)
     }
 
     /// The model and its tokenizer, for those who use it.

@@ -92,7 +92,14 @@ fn bad_input_gets_one_sentence_and_its_exit_code() {
     desk.check("localnet --windows none", 2, "invalid value");
     desk.check("train --data some.txt --report no/such/folder.json", 1, "cannot write the report no/such");
     desk.check("train --data some.txt --preset micro --precision bf16", 2, "the processor trains in f32");
+    desk.check("localnet --data some.txt --precision bf16 --dir c", 2, "the processor trains in f32");
+    for role in ["miner", "validator"] {
+        desk.check(&format!("{role} --precision bf16"), 2, "the processor trains in f32");
+    }
     if cfg!(not(feature = "cuda")) {
+        for command in ["localnet --data some.txt --dir c", "miner", "validator"] {
+            desk.check(&format!("{command} --device cuda"), 2, "this program was built for the processor alone");
+        }
         desk.check("train --data some.txt --device cuda", 2, "this program was built for the processor alone");
         desk.check("model plan mini --device cuda", 2, "cargo build --release -p pactum --features cuda");
     }
@@ -201,6 +208,75 @@ fn training_alone_goes_on_and_measures_again_what_was_lost() {
     desk.check(train, 1, "cannot go on from alone");
     desk.write("alone/train.json", "{\"points\": [");
     desk.check(train, 1, "train.json is damaged or of another version; choose another --dir");
+}
+
+/// A training that is killed, and what the same command makes of it.
+struct Killed {
+    desk: Desk,
+    /// Tokens of a window.
+    window: u64,
+}
+
+impl Killed {
+    const TRAIN: &str = "train --preset micro --data some.txt --threads 1 --windows 12 --dir";
+
+    /// Trains to the end for once.
+    fn new() -> Self {
+        let desk = Desk::new();
+        let said = String::from_utf8(desk.run(&format!("{} whole", Self::TRAIN)).stdout).unwrap();
+        Self { window: tokens(&said).unwrap(), desk }
+    }
+
+    /// Kills the training in `dir` once it has told of so many windows, and returns what it told later.
+    fn kill(&self, dir: &str, told: usize) -> Vec<String> {
+        let mut command = self.desk.command(&format!("{} {dir}", Self::TRAIN));
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert_eq!(lines.by_ref().take(told).filter(Result::is_ok).count(), told);
+        process.kill().unwrap();
+        process.wait().unwrap();
+        lines.map_while(Result::ok).collect()
+    }
+
+    /// Goes on to the end, which must be that of a training that was not killed; returns the window at which it went on.
+    fn go_on(&self, dir: &str) -> u64 {
+        let said = String::from_utf8(self.desk.run(&format!("{} {dir}", Self::TRAIN)).stdout).unwrap();
+        let read = |dir: &str| fs::read(self.desk.path(dir).join("state.snapshot")).unwrap();
+        assert!(read(dir) == read("whole"), "{dir}");
+        let points = |dir: &str| self.desk.json(&format!("{dir}/train.json"))["points"].clone();
+        assert_eq!(points(dir), points("whole"));
+        said.lines().find_map(tokens).map_or(12, |tokens| tokens / self.window - 1)
+    }
+}
+
+/// The number with which a line begins, if it does.
+fn tokens(line: &str) -> Option<u64> {
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn a_training_that_is_killed_loses_one_window_at_most() {
+    let killed = Killed::new();
+    for told in 1..4 {
+        let dir = format!("killed-{told}");
+        killed.kill(&dir, told);
+        let at = killed.go_on(&dir);
+        assert!(at + 1 >= told as u64, "told of {told} windows, went on at window {at}");
+    }
+    // A pipe that nobody reads: the state of the third window is being written for ever, and the fourth is not told of.
+    killed.desk.does("train --preset micro --data some.txt --threads 1 --windows 2 --dir slow");
+    let pipe = killed.desk.path("slow/state.draft");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(killed.kill("slow", 1), Vec::<String>::new());
+    fs::remove_file(pipe).unwrap();
+    assert_eq!(killed.go_on("slow"), 2);
+
+    fs::create_dir(killed.desk.path("slow/state.draft")).unwrap();
+    killed.desk.check(
+        &format!("{} slow --windows 13", Killed::TRAIN.replace("--windows 12 ", "")),
+        1,
+        "cannot write slow",
+    );
 }
 
 #[test]

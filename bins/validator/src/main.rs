@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pactum_cli::{Failure, Program, Stop, Verbosity, output};
+use pactum_cli::{Failure, Program, Stop, Verbosity, available_memory, output};
 use pactum_node::{Event, Flags, Role, Runner};
 
 /// Checks, scores and pays miners until it is stopped.
@@ -29,9 +29,10 @@ fn main() -> ExitCode {
 
 async fn run(flags: Flags, stop: Stop) -> Result<(), Failure> {
     let config = flags.config(Role::Validator)?;
+    config.place(Role::Validator).map_err(Failure::usage)?;
     let asked = stop.clone();
     let mut tell = |event: &Event| drop(output(flags.line(event)));
-    let node = Runner::new(config, Role::Validator, move || !asked.is_stopped());
+    let node = Runner::new(config, Role::Validator, move || !asked.is_stopped()).within(available_memory());
     tokio::select! {
         biased;
         () = stop.stopped() => Ok(()),

@@ -38,7 +38,10 @@ impl Emulation {
     /// Starts the program that the sources become. The threads of a block run in an order that the seed chooses.
     pub(crate) fn start(folder: &Path, seed: u64, sources: &'static [Source]) -> Result<Emulation, DeviceError> {
         let mut command = Command::new(build(folder, sources)?);
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C in a terminal is for the program that uses the device: it stops when it is done with it.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(|error| failed("start", &error))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let output = output.ok_or_else(|| failed("start", &"it has no output"))?;

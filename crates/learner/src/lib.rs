@@ -34,5 +34,5 @@ pub use snapshot::{RestoreError, Snapshot};
 // What appears in this crate's interface, so that a program needs no other crate to name it.
 pub use pactum_compress::{CodecError, Layout, Mean, OuterReport, Quantiser, Settings, SparseUpdate, Weighted};
 pub use pactum_model::{
-    Accelerator, AdamWConfig, GenerateError, GenerateOptions, ModelConfig, RateSchedule, StepError,
+    Accelerator, AdamWConfig, GenerateError, GenerateOptions, ModelConfig, RateSchedule, StepError, bytes_text,
 };

@@ -50,6 +50,12 @@ impl MemoryPlan {
         10 * self.model.vector_bytes
     }
 
+    /// Bytes that a miner of a network holds on this side if an [accelerator](crate::Learner::accelerated) makes the steps: as
+    /// [alone](MemoryPlan::accelerated_bytes), and the error feedback.
+    pub fn accelerated_network_bytes(&self) -> u64 {
+        self.accelerated_bytes() + self.model.vector_bytes
+    }
+
     /// Bytes that a validator holds: θ, and the engine's buffers. It has no optimizer and no error feedback.
     pub fn validator_bytes(&self) -> u64 {
         self.model.vector_bytes + self.engine_bytes()
@@ -78,10 +84,12 @@ impl fmt::Display for MemoryPlan {
             ("error feedback", vector),
             ("together, a miner in a network", self.network_bytes()),
             ("either of them with --offload", self.offloaded_bytes()),
+            ("training alone on a device, on this side", self.accelerated_bytes()),
+            ("a miner on a device, on this side", self.accelerated_network_bytes()),
         ] {
-            writeln!(out, "  {part:<38}{:>10}", bytes_text(bytes))?;
+            writeln!(out, "  {part:<41}{:>10}", bytes_text(bytes))?;
         }
-        write!(out, "  {:<38}{:>10}", "a validator", bytes_text(self.validator_bytes()))
+        write!(out, "  {:<41}{:>10}", "a validator", bytes_text(self.validator_bytes()))
     }
 }
 
@@ -97,6 +105,7 @@ mod tests {
         assert_eq!(plan.network_bytes(), 8 * vector + plan.engine_bytes());
         assert_eq!(plan.offloaded_bytes(), 5 * vector + plan.engine_bytes());
         assert_eq!(plan.accelerated_bytes(), 10 * vector);
+        assert_eq!(plan.accelerated_network_bytes(), 11 * vector);
         assert_eq!(plan.validator_bytes(), vector + plan.engine_bytes());
         let step = micro().model.plan(4).unwrap();
         assert_eq!(plan.engine_bytes(), step.train_bytes() - 4 * vector);
@@ -105,7 +114,7 @@ mod tests {
             text.starts_with("memory of a learner, steps of 4 sequences of 16 tokens, 4 at once, f32:\n"),
             "{text}"
         );
-        assert_eq!(text.lines().count(), 10);
+        assert_eq!(text.lines().count(), 12);
     }
 
     #[test]

@@ -43,3 +43,7 @@ pub use plan::{Plan, bytes_text};
 pub use rate::RateSchedule;
 pub use reference::Reference;
 pub use score::{Continuation, Likelihood, ScoreError, log_likelihoods, text_windows};
+
+// What an engine on a device is made of, so that a program needs no other crate to name it.
+#[cfg(feature = "cuda")]
+pub use pactum_kernels::{Device, DeviceError};

@@ -5,8 +5,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use pactum_learner::MemoryPlan;
 use pactum_round::Role;
 use serde::{Deserialize, Serialize};
+
+use crate::place::{Device, Place, PlaceError, Precision};
 
 /// What an operator decides about one node. Nothing in here changes what other nodes compute.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,10 @@ pub struct Config {
     pub threads: usize,
     /// Whether a miner keeps its optimizer's committed moments and its error feedback on disk while it trains.
     pub offload: bool,
+    /// Where a miner trains and a validator judges.
+    pub device: Device,
+    /// How finely a device computes; by default bf16 for a miner, f32 for a validator.
+    pub precision: Option<Precision>,
     /// The stake that a validator adds when it registers, in the chain's smallest unit.
     pub stake: u64,
     /// How many bytes of other nodes' blobs to keep.
@@ -88,9 +95,9 @@ impl Config {
     #[must_use]
     pub fn commented(role: Role) -> String {
         let config = Self::of(role);
-        let name = match role {
-            Role::Miner => "miner",
-            Role::Validator => "validator",
+        let (name, compute) = match role {
+            Role::Miner => ("miner", "train"),
+            Role::Validator => ("validator", "judge"),
         };
         let stake = match role {
             Role::Miner => String::new(),
@@ -107,6 +114,10 @@ impl Config {
                 config.offload
             ),
         };
+        let precision = match role {
+            Role::Validator => "",
+            Role::Miner => "\n# How finely a device trains, \"f32\" or \"bf16\".\n# precision = \"bf16\"\n",
+        };
         format!(
             "# Configuration of a Pactum {name}. Every key is optional; these are the defaults.\n\
              \n# Where the node keeps its wallet, journal, snapshots and blobs.\ndir = {dir:?}\n\
@@ -117,6 +128,9 @@ impl Config {
              \n# The wallet's file; by default `wallet.json` in `dir`, made at the first start.\n# wallet = \"wallet.json\"\n\
              \n# Threads for computing; 0 takes all cores.\nthreads = {threads}\n\
              {offload}\
+             \n# Where to {compute}: \"cpu\", \"cuda\" or \"emulation\"; all but the first need a program built with devices.\n\
+             device = \"{device}\"\n\
+             {precision}\
              {stake}\
              \n# How many bytes of blobs to keep and serve to others.\nblob_bytes_max = {blobs}\n",
             dir = config.dir,
@@ -124,6 +138,7 @@ impl Config {
             chain = config.chain,
             listen = config.listen,
             threads = config.threads,
+            device = config.device,
             blobs = config.blob_bytes_max,
         )
     }
@@ -132,6 +147,30 @@ impl Config {
     #[must_use]
     pub fn wallet_path(&self) -> PathBuf {
         self.wallet.clone().unwrap_or_else(|| self.dir.join("wallet.json"))
+    }
+
+    /// Where a node of `role` computes.
+    ///
+    /// # Errors
+    /// If there is no such place.
+    pub fn place(&self, role: Role) -> Result<Place, PlaceError> {
+        match role {
+            Role::Miner => Place::new(self.device, self.precision),
+            Role::Validator => Place::for_judging(self.device, self.precision),
+        }
+    }
+
+    /// Bytes of this machine's memory that a node of `role` holds of a run whose learner `plan` describes.
+    #[must_use]
+    pub fn memory(&self, role: Role, plan: &MemoryPlan) -> u64 {
+        match (role, self.device, self.offload) {
+            (Role::Miner, Device::Cpu, false) => plan.network_bytes(),
+            (Role::Miner, Device::Cpu, true) => plan.offloaded_bytes(),
+            (Role::Miner, _, false) => plan.accelerated_network_bytes(),
+            (Role::Miner, _, true) => plan.accelerated_bytes(),
+            (Role::Validator, Device::Cpu, _) => plan.validator_bytes(),
+            (Role::Validator, ..) => plan.model.vector_bytes,
+        }
     }
 
     /// How many threads to compute with.
@@ -153,6 +192,8 @@ impl Default for Config {
             wallet: None,
             threads: 0,
             offload: false,
+            device: Device::Cpu,
+            precision: None,
             stake: 1_000_000_000,
             blob_bytes_max: 8 << 30,
         }

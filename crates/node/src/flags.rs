@@ -7,6 +7,7 @@ use pactum_round::Role;
 
 use crate::config::{Config, ConfigError};
 use crate::event::Event;
+use crate::place::{Device, Precision};
 
 /// Settings of a node on the command line.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -38,6 +39,12 @@ pub struct Flags {
     /// Keep a miner's committed moments and error feedback on disk while it trains: less memory, more waiting
     #[arg(long, env = "PACTUM_OFFLOAD")]
     pub offload: bool,
+    /// Where a miner trains and a validator judges; all but the processor need a program built with the feature `cuda`
+    #[arg(long, value_enum, env = "PACTUM_DEVICE")]
+    pub device: Option<Device>,
+    /// What the products of matrices on a device are made of; a validator takes f32 only [default of a miner: bf16]
+    #[arg(long, value_enum, env = "PACTUM_PRECISION")]
+    pub precision: Option<Precision>,
     /// Print what happens as one JSON object a line on standard output
     #[arg(long)]
     pub events: bool,
@@ -61,6 +68,8 @@ impl Flags {
         set(&mut config.chain, &self.chain);
         set(&mut config.listen, &self.listen);
         set(&mut config.threads, &self.threads);
+        set(&mut config.device, &self.device);
+        config.precision = self.precision.or(config.precision);
         config.offload |= self.offload;
         config.advertise = self.advertise.or(config.advertise);
         config.wallet = self.wallet.clone().or(config.wallet);

@@ -5,14 +5,14 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use pactum_protocol::{Digest, Window};
 use pactum_round::{BoxError, Entry, InnerReport, Journal, Snapshot, Submitted};
 use pactum_scoring::ScoreBook;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+
+use crate::scribe::Scribe;
 
 #[cfg(test)]
 mod tests;
@@ -28,14 +28,12 @@ const SNAPSHOTS_KEPT: u64 = 2;
 
 /// The journal of one node, in one folder.
 ///
-/// Snapshots are written by a thread of their own, one at a time, while the node goes on.
+/// Snapshots are written by a thread of their own, one at a time, while the node goes on. What was given to the journal is
+/// written also if the node ends.
 #[derive(Debug)]
 pub struct DiskJournal {
+    scribe: Scribe,
     store: Arc<Store>,
-    /// What is being written.
-    writing: Option<JoinHandle<Result<(), BoxError>>>,
-    /// Whether anything is written while the node goes on.
-    background: bool,
 }
 
 /// The table and the files.
@@ -125,13 +123,13 @@ impl DiskJournal {
         let store = Store { database: begin(&path).map_err(broken)?, folder: folder.to_owned() };
         let kept = store.kept().map_err(broken)?;
         store.sweep(&kept).map_err(io)?;
-        Ok(Self { store: Arc::new(store), writing: None, background: true })
+        Ok(Self { scribe: Scribe::in_background(), store: Arc::new(store) })
     }
 
     /// Lets the node wait for each snapshot, which then need not share the learner's memory with the next window.
     #[must_use]
     pub fn in_foreground(mut self) -> Self {
-        self.background = false;
+        self.scribe = Scribe::in_foreground();
         self
     }
 
@@ -165,30 +163,12 @@ impl DiskJournal {
     /// # Errors
     /// If the last of it could not be written.
     pub fn settle(&mut self) -> Result<(), BoxError> {
-        match self.writing.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(written)) => written,
-            Some(Err(_)) => Err("the thread that writes snapshots has panicked".into()),
-        }
+        self.scribe.settle()
     }
 
     fn write(&mut self, line: Line, snapshot: Box<dyn Snapshot>) -> Result<(), BoxError> {
         let store = Arc::clone(&self.store);
-        let work = move || store.write(line, &*snapshot);
-        if !self.background {
-            return work();
-        }
-        self.writing = Some(thread::Builder::new().name("pactum-journal".to_owned()).spawn(work)?);
-        Ok(())
-    }
-}
-
-/// What was given to the journal is written, also if the node ends.
-impl Drop for DiskJournal {
-    fn drop(&mut self) {
-        if let Err(error) = self.settle() {
-            warn!(%error, "the newest snapshot could not be written");
-        }
+        self.scribe.write(move || store.write(line, &*snapshot))
     }
 }
 

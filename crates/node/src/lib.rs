@@ -2,6 +2,7 @@
 
 mod config;
 mod event;
+mod place;
 mod runner;
 
 mod trainer;
@@ -10,6 +11,7 @@ mod exchange;
 mod inbox;
 mod journal;
 mod public;
+mod scribe;
 
 #[cfg(feature = "clap")]
 mod flags;
@@ -21,5 +23,7 @@ pub use exchange::Network;
 pub use flags::Flags;
 pub use journal::{DiskJournal, JournalError, Recovered};
 pub use pactum_round::Role;
+pub use place::{Device, Place, PlaceError, Precision};
 pub use runner::{NodeError, Runner};
+pub use scribe::Scribe;
 pub use trainer::{Memory, Meter, Reading, Trainer, TrainerError, latest_parameters, learner_config, model_config};

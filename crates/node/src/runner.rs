@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pactum_chain::{Call, Chain as _, ChainError, Sr25519, Wallet, WalletError};
 use pactum_data::{Dataset, OpenError};
+use pactum_learner::{Accelerator, LearnerConfig, LearnerError, MemoryPlan, bytes_text};
 use pactum_protocol::{Digest, Hparams, Limits, Metagraph, Neuron, Schedule, Sign, Uid, Window, WireError, run_digest};
 use pactum_round::{Doors, Exchange, Identity, Learner, Node, Ports, Role, RoundError, Rules, SEAL_BYTES, Standing};
 use pactum_scoring::ScoreBook;
@@ -21,8 +22,9 @@ use crate::event::{Event, Started, WindowEvent};
 use crate::exchange::Network;
 use crate::inbox::Inbox;
 use crate::journal::{DiskJournal, JournalError, write_durably};
+use crate::place::PlaceError;
 use crate::public::{LocalClock, Public};
-use crate::trainer::{Meter, Trainer, TrainerError};
+use crate::trainer::{Meter, Trainer, TrainerError, learner_config};
 
 /// The shortest and the longest time a peer is given to answer.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(10));
@@ -68,6 +70,26 @@ pub enum NodeError {
     /// The settings make no sense.
     #[error("the run's settings are not valid: {0}")]
     Hparams(#[from] pactum_protocol::HparamsError),
+    /// The run's settings describe no learner.
+    #[error(transparent)]
+    Learner(#[from] LearnerError),
+    /// The run's model does not fit into this machine's memory.
+    #[error(
+        "this node needs {} of memory and {} are left: choose another machine, or stop what else runs here\n{plan}",
+        bytes_text(*.needed),
+        bytes_text(*.available)
+    )]
+    Memory {
+        /// Bytes that the node holds.
+        needed: u64,
+        /// Bytes that are left.
+        available: u64,
+        /// What takes how much.
+        plan: Box<MemoryPlan>,
+    },
+    /// The device cannot be used.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The dataset cannot be used.
     #[error(transparent)]
     Data(#[from] OpenError),
@@ -103,6 +125,8 @@ pub struct Runner {
     config: Config,
     role: Role,
     keep_going: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Bytes that the node must keep within.
+    memory: Option<u64>,
 }
 
 /// The ports of a node that runs.
@@ -126,7 +150,13 @@ struct Run {
 impl Runner {
     /// A node that trains as long as `keep_going` says so; to end it, drop the future of [`Runner::run`].
     pub fn new(config: Config, role: Role, keep_going: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { config, role, keep_going: Arc::new(keep_going) }
+        Self { config, role, keep_going: Arc::new(keep_going), memory: None }
+    }
+
+    /// Refuses a run whose learner takes more than so many bytes of memory, before any of them are allocated.
+    #[must_use]
+    pub fn within(self, memory: Option<u64>) -> Self {
+        Self { memory, ..self }
     }
 
     /// Runs the node: finds the chain, recovers what was committed, registers, catches up, and takes part in one
@@ -145,7 +175,11 @@ impl Runner {
         let client = Arc::new(Client::connect(&self.config.chain, None)?);
         let run = read_run(&client).await?;
         self.claim(&run)?;
-        let (mut trainer, journal, standing) = self.recover(&run)?;
+        let learner = LearnerConfig { threads: self.config.threads(), ..learner_config(&run.hparams) };
+        self.refuse_unless_fits(&learner)?;
+        // A device is looked for before anything is read that takes long.
+        let accelerator = self.config.place(self.role)?.accelerator(&learner, &self.config.dir)?;
+        let (mut trainer, journal, standing) = self.recover(&run, accelerator)?;
         let meter = trainer.meter();
         let parameters = trainer.parameters();
         let limits = Limits::new(trainer.payload_bytes_max() + SEAL_BYTES, run.hparams.scoring.max_entries);
@@ -215,8 +249,22 @@ impl Runner {
         Ok(wallet)
     }
 
+    /// Says no before anything is allocated, since a system without memory ends processes without a word.
+    fn refuse_unless_fits(&self, learner: &LearnerConfig) -> Result<(), NodeError> {
+        let plan = learner.memory()?;
+        let needed = self.config.memory(self.role, &plan);
+        match self.memory {
+            Some(available) if needed > available => Err(NodeError::Memory { needed, available, plan: Box::new(plan) }),
+            _ => Ok(()),
+        }
+    }
+
     /// The learner at the newest committed window, and the journal that says so.
-    fn recover(&self, run: &Run) -> Result<(Trainer, DiskJournal, Standing), NodeError> {
+    fn recover(
+        &self,
+        run: &Run,
+        accelerator: Option<Box<dyn Accelerator>>,
+    ) -> Result<(Trainer, DiskJournal, Standing), NodeError> {
         let dataset = Dataset::open(&self.config.data)?;
         let found = Digest(dataset.digest());
         let expected = run.hparams.dataset;
@@ -240,6 +288,9 @@ impl Runner {
             standing.previous = recovered.entry.previous;
             standing.scores = recovered.scores.or(standing.scores);
             standing.submitted = recovered.submitted.filter(|_| self.role == Role::Miner);
+        }
+        if let Some(accelerator) = accelerator {
+            trainer = trainer.accelerated(accelerator)?;
         }
         if self.config.offload && self.role == Role::Miner {
             trainer = trainer.offloading(self.scratch()?);
@@ -388,5 +439,38 @@ fn patience(hparams: &Hparams) -> TransportLimits {
         handshake_timeout: share.min(limits.handshake_timeout),
         request_timeout: share.min(limits.request_timeout),
         ..limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::Device;
+
+    #[test]
+    fn what_is_too_large_is_refused_with_the_table() {
+        let learner = learner_config(&Hparams::preset("micro").unwrap());
+        let plan = learner.memory().unwrap();
+        for (role, offload, needed) in [
+            (Role::Miner, false, plan.network_bytes()),
+            (Role::Miner, true, plan.offloaded_bytes()),
+            (Role::Validator, false, plan.validator_bytes()),
+        ] {
+            let config = Config { offload, ..Config::of(role) };
+            let within =
+                |memory| Runner::new(config.clone(), role, || true).within(memory).refuse_unless_fits(&learner);
+            assert!(within(None).is_ok() && within(Some(needed)).is_ok());
+            let refusal = within(Some(needed - 1)).unwrap_err().to_string();
+            assert!(refusal.starts_with("this node needs ") && refusal.contains(" a validator "), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_device_takes_the_engines_buffers_off_this_machine() {
+        let plan = learner_config(&Hparams::preset("micro").unwrap()).memory().unwrap();
+        let there = |role, offload| Config { device: Device::Cuda, offload, ..Config::of(role) }.memory(role, &plan);
+        assert_eq!(there(Role::Miner, false), plan.accelerated_network_bytes());
+        assert_eq!(there(Role::Miner, true), plan.accelerated_bytes());
+        assert_eq!(there(Role::Validator, false), plan.model.vector_bytes);
     }
 }

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use pactum_data::{Assignment, AssignmentError, Dataset, SampleError, draw_samples};
 use pactum_learner::{
-    AdamWConfig, CodecError, CompressionConfig, InnerConfig, Learner as Core, LearnerConfig, LearnerError, Mean,
-    ModelConfig, OuterConfig, Quantiser, RateSchedule, RestoreError, Settings, SparseUpdate, Weighted,
+    Accelerator, AdamWConfig, CodecError, CompressionConfig, InnerConfig, Learner as Core, LearnerConfig, LearnerError,
+    Mean, ModelConfig, OuterConfig, Quantiser, RateSchedule, RestoreError, Settings, SparseUpdate, Weighted,
 };
 use pactum_protocol::{Digest, Hparams, Malformation, ModelShape, Window};
 use pactum_round::{BoxError, Entry, Evidence, InnerReport, JudgeJob, Learner, Own, Role, Snapshot, TrainJob};
@@ -167,6 +167,14 @@ impl Trainer {
     #[must_use]
     pub fn offloading(self, scratch: File) -> Self {
         Self { core: self.core.offloading(Box::new(scratch)), ..self }
+    }
+
+    /// Trains and judges on a device; see [`pactum_learner::Learner::accelerated`]. Nothing that nodes agree on depends on it.
+    ///
+    /// # Errors
+    /// If the accelerator was made for another model.
+    pub fn accelerated(self, accelerator: Box<dyn Accelerator>) -> Result<Self, TrainerError> {
+        Ok(Self { core: self.core.accelerated(accelerator)?, ..self })
     }
 
     /// Goes on where `snapshot` was taken.

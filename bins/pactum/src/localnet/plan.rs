@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use pactum_cli::{Failure, Progress, Stop, available_memory};
-use pactum_node::learner_config;
+use pactum_node::{Place as Where, learner_config};
 use pactum_protocol::{BlockNumber, Digest, Hparams};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub(super) struct Plan {
     pub(super) dir: PathBuf,
     #[serde(skip)]
     pub(super) url: String,
+    /// Where the honest miners train in this start.
+    #[serde(skip)]
+    pub(super) place: Where,
     pub(super) miners: u16,
     pub(super) validators: u16,
     pub(super) cheaters: Vec<Kind>,
@@ -73,7 +76,7 @@ impl Plan {
             }
             Err(error) => return Err(Failure::because(format!("cannot read {}", file.display()), &error)),
         };
-        Ok(Self { dir: dir.to_owned(), ..plan })
+        Ok(Self { dir: dir.to_owned(), place: args.place.chosen()?, ..plan })
     }
 
     fn read(bytes: &[u8], file: &Path, args: &Args) -> Result<Self, Failure> {
@@ -106,7 +109,7 @@ impl Plan {
         })?;
         let cheaters = kinds(&args.cheaters);
         let miners = u64::from(args.miners) + u64::try_from(cheaters.len())?;
-        refuse_too_large(&hparams, miners, args.validators.into())?;
+        refuse_too_large(&hparams, args, cheaters.len() as u64)?;
         let nodes = u32::try_from(miners)? + u32::from(args.validators);
         let context = usize::try_from(hparams.model.context)?;
         let dataset = crate::data::for_run(&args.data, &dir.join("data"), context, progress, stop)?;
@@ -116,11 +119,13 @@ impl Plan {
         hparams.data.slots = nodes + 1;
         hparams.time.start = BlockNumber(BLOCKS_BEFORE);
         progress.headline("measuring this machine");
-        speed::set_pace(&mut hparams, usize::from(args.miners) + cheaters.len())?;
+        let miners = usize::from(args.miners) + cheaters.len();
+        speed::set_pace(&mut hparams, miners, args.place.chosen()?, dir)?;
         hparams.validate()?;
         Ok(Self {
             dir: dir.to_owned(),
             url: String::new(),
+            place: Where::PROCESSOR,
             miners: args.miners,
             validators: args.validators,
             cheaters,
@@ -180,6 +185,10 @@ impl Plan {
             ["--child", "--events", "--threads", "1", "--listen", "127.0.0.1:0", "--chain"].map(OsString::from),
         );
         args.push(self.url.clone().into());
+        if self.place.is_device() && (place.role, place.cheat) == (Role::Miner, None) {
+            let (device, precision) = (self.place.device().to_string(), self.place.precision().to_string());
+            args.extend(["--device".to_owned(), device, "--precision".to_owned(), precision].map(OsString::from));
+        }
         args.push("--dir".into());
         args.push(self.dir.join("nodes").join(&place.name).into());
         args.push("--data".into());
@@ -194,11 +203,17 @@ impl Plan {
 }
 
 /// Says no before anything is allocated, since a system without memory ends processes without a word.
-fn refuse_too_large(hparams: &Hparams, miners: u64, validators: u64) -> Result<(), Failure> {
+fn refuse_too_large(hparams: &Hparams, args: &Args, cheaters: u64) -> Result<(), Failure> {
     let one = learner_config(hparams).memory()?;
-    let what = format!("a network of {} nodes", miners.saturating_add(validators));
-    let bytes = one.network_bytes().saturating_mul(miners);
-    let bytes = bytes.saturating_add(one.validator_bytes().saturating_mul(validators));
+    let [miners, validators] = [args.miners, args.validators].map(u64::from);
+    let what = format!("a network of {} nodes", miners + cheaters + validators);
+    let place = args.place.chosen()?;
+    let seats = [
+        (miners, if place.is_device() { one.accelerated_network_bytes() } else { one.network_bytes() }),
+        (cheaters, one.network_bytes()),
+        (validators, one.validator_bytes()),
+    ];
+    let bytes = seats.iter().fold(0_u64, |sum, (nodes, bytes)| sum.saturating_add(bytes.saturating_mul(*nodes)));
     refuse_unless_fits(&what, bytes, available_memory(), &one)
 }
 

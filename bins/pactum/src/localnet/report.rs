@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pactum_cli::Failure;
+use pactum_node::{Device, Precision};
 use pactum_protocol::{Digest, Hotkey, Hparams};
 use serde::Serialize;
 
@@ -69,6 +70,9 @@ pub(super) struct Settings {
     /// What the data was made from; empty for Cargo's registry folder.
     inputs: Vec<PathBuf>,
     seed: u64,
+    /// Where the honest miners trained, and how finely.
+    device: Device,
+    precision: Precision,
     parameters: Option<u64>,
     hparams: Hparams,
 }
@@ -108,6 +112,8 @@ impl Report {
                 late_miner: args.late_miner || plan.has_late(),
                 inputs: plan.inputs.clone(),
                 seed: plan.hparams.seed,
+                device: plan.place.device(),
+                precision: plan.place.precision(),
                 parameters,
                 hparams: plan.hparams.clone(),
             },

@@ -5,7 +5,7 @@ use pactum_model::ModelConfig;
 
 #[cfg(not(feature = "cuda"))]
 pub(super) fn plan(_config: &ModelConfig, _batch: usize, _memory: Option<u64>) -> Result<(), Failure> {
-    Err(Failure::usage(crate::place::NO_DEVICES))
+    Err(Failure::usage(pactum_node::PlaceError::NoDevices))
 }
 
 /// Prints the table, and fails if nothing fits into the memory that was named.
