@@ -12,6 +12,7 @@ median step over ours, and the table ends with the median of the ratios. Peak me
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -112,9 +113,12 @@ def serve(folder: str, shape: tuple, threads: int, compiled: bool) -> None:
 
 def ours(program: str, folder: Path, shape: tuple, threads: int, steps: int) -> dict:
     command = [program, str(folder), str(shape[-1]), str(threads), str(steps)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = re.search(r"median ([\d.]+) ms.* peak ([\d.]+) MB, losses \[(.*)\]", out)
-    return {"median": float(found[1]), "peak": float(found[2]), "losses": [float(x) for x in found[3].split(",")]}
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    found = re.search(r"median ([\d.]+) ms.* peak ([\d.]+) MB, losses \[(.*)\], (\d+) of (\d+) GFLOP/s", out)
+    losses = [float(x) for x in found[3].split(",")]
+    return {"median": float(found[1]), "peak": float(found[2]), "losses": losses, "limit": float(found[5]),
+            "share": float(found[4]) / float(found[5])}
 
 
 def main() -> None:
@@ -144,15 +148,18 @@ def main() -> None:
         tokens = shape[-1] * shape[-2]
         print(f"{options.model}, {options.threads} threads, {tokens} tokens a step"
               f"{', torch.compile' if options.compile else ''}")
-        ratios = []
+        ratios, shares = [], []
         for number in range(options.rounds):
             us, them = ours(options.program, Path(folder), shape, options.threads, options.steps), theirs(options.steps)
             median = statistics.median(them["times"])
             ratios.append(median / us["median"])
+            shares.append(us["share"])
             print(f"round {number + 1}: pactum {us['median']:8.1f} ms {us['peak']:6.0f} MB   "
                   f"torch {median:8.1f} ms {them['peak']:6.0f} MB   ratio {ratios[-1]:.2f}", flush=True)
         drift = max(abs(a - b) / b for a, b in zip(us["losses"], first["losses"]))
         print(f"median of the ratios {statistics.median(ratios):.2f}; first losses agree within {drift:.1e}")
+        print(f"pactum's step does {100 * statistics.median(shares):.0f} % of the operations a second of a product of two "
+              f"matrices of 2048 x 2048, {us['limit']:.0f} GFLOP/s")
         server.stdin.close()
         server.wait()
 

@@ -1,11 +1,13 @@
 //! Time of one training step (forward, backward, clipping, AdamW) of a preset or of a checkpoint's folder:
-//! `step [PRESET|DIR] [ROWS] [THREADS] [STEPS]`.
+//! `step [PRESET|DIR] [ROWS] [THREADS] [STEPS]`, and its rate beside that of a product of large matrices, which is what the
+//! machine can do. That product takes as many threads as `RAYON_NUM_THREADS` says, otherwise all.
 
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use candle_core::{DType, Device, Tensor};
 use pactum_model::{AdamW, AdamWConfig, Engine, Executor, ModelConfig, Tokens, initial_parameters, load_hf};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,13 +38,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (count, context) = (config.count(), config.context);
     let tokens = (rows * context) as f64 / median * 1e3;
     let peak = peak_megabytes().map_or("?".to_owned(), |peak| format!("{peak:.0}"));
+    let rate = config.plan(rows)?.train_flops() as f64 * tokens / 1e9;
+    let limit = product_rate()? / 1e9;
+    let share = 100.0 * rate / limit;
     losses.truncate(5);
     writeln!(
         std::io::stdout(),
         "{name}: {count} parameters, {rows} rows of {context}, {threads} threads: median {median:.2} ms, least \
-         {least:.2} ms, {tokens:.0} tokens/s, peak {peak} MB, losses {losses:?}"
+         {least:.2} ms, {tokens:.0} tokens/s, peak {peak} MB, losses {losses:?}, {rate:.0} of {limit:.0} GFLOP/s: {share:.0} %"
     )?;
     Ok(())
+}
+
+/// Operations a second of a product of two matrices, by the library that the engine takes for its own.
+fn product_rate() -> Result<f64, Box<dyn Error>> {
+    const SIDE: usize = 2048;
+    let square = Tensor::ones((SIDE, SIDE), DType::F32, &Device::Cpu)?;
+    let mut least = f64::MAX;
+    for _ in 0..5 {
+        let start = Instant::now();
+        square.matmul(&square)?;
+        least = least.min(start.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (SIDE as f64).powi(3) / least)
 }
 
 /// Greatest resident memory so far, where the system tells it.
