@@ -170,14 +170,19 @@ impl Decoder {
     pub fn decode(&mut self, bytes: &[u8]) -> Result<SparseUpdate, CodecError> {
         let (layout, limits) = (&self.layout, &self.limits);
         let new = || vec![SectionData::plain(); layout.sections().len()];
-        let memory = self.spare.pop().unwrap_or_else(new);
-        let sections = each_section(bytes, layout, limits, memory, |bytes, expected, memory| {
-            let data = expected.room(memory);
+        let mut sections = self.spare.pop().unwrap_or_else(new);
+        let read = each_section(bytes, layout, limits, &mut sections, |bytes, expected, data| {
+            expected.make_room(data);
             match limits.settings.coder {
                 Coder::Fixed => fixed::decode(bytes, expected, data),
                 Coder::Entropy => entropy::decode(bytes, expected, data),
             }
-        })?;
+        });
+        if let Err(error) = read {
+            // Who sends nonsense costs nobody memory.
+            self.spare.push(sections);
+            return Err(error);
+        }
         Ok(SparseUpdate::new(layout.clone(), sections))
     }
 
@@ -197,11 +202,12 @@ impl Decoder {
 /// As [`decode`].
 pub fn information(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<f64, CodecError> {
     let levels = 8.0 * limits.settings.quantiser.section_bytes() as f64;
-    let memory = vec![(); layout.sections().len()];
-    let sections = each_section(bytes, layout, limits, memory, |bytes, expected, ()| match limits.settings.coder {
-        Coder::Fixed => fixed::information(bytes, expected),
-        Coder::Entropy => entropy::information(bytes, expected),
-    })?;
+    let mut nothing = vec![(); layout.sections().len()];
+    let sections =
+        each_section(bytes, layout, limits, &mut nothing, |bytes, expected, ()| match limits.settings.coder {
+            Coder::Fixed => fixed::information(bytes, expected),
+            Coder::Entropy => entropy::information(bytes, expected),
+        })?;
     Ok(sections.iter().map(|bits| levels + bits).sum())
 }
 
@@ -210,8 +216,8 @@ fn each_section<M: Send, T: Send>(
     bytes: &[u8],
     layout: &Layout,
     limits: &Limits,
-    memory: Vec<M>,
-    read: impl Fn(&[u8], Expected<'_>, M) -> Result<T, CodecError> + Sync,
+    memory: &mut [M],
+    read: impl Fn(&[u8], Expected<'_>, &mut M) -> Result<T, CodecError> + Sync,
 ) -> Result<Vec<T>, CodecError> {
     if read_settings(bytes)? != limits.settings || limits.settings.check(layout).is_err() {
         return Err(CodecError::Settings);
@@ -248,11 +254,17 @@ pub(crate) struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Room in some memory for all that the section may hold.
-    fn room(&self, mut memory: SectionData) -> SectionData {
+    /// Empties a section and makes room for all that this one may hold.
+    fn make_room(&self, data: &mut SectionData) {
         let Settings { top_k, quantiser, .. } = self.limits.settings;
-        memory.reset(quantiser, self.table, (self.section.chunks.len(), self.section.values(self.layout, top_k)));
-        memory
+        data.reset(quantiser, self.table, (self.section.chunks.len(), self.section.values(self.layout, top_k)));
+    }
+
+    /// The same in new memory.
+    fn room(&self) -> SectionData {
+        let mut data = SectionData::plain();
+        self.make_room(&mut data);
+        data
     }
 }
 

@@ -124,7 +124,7 @@ impl Level {
     }
 
     /// Reads one section of fixed-width fields.
-    pub(crate) fn read_fixed(self, reader: FixedReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+    pub(crate) fn read_fixed(self, reader: FixedReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
         match self {
             Level::Plain => reader.read(data),
             // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
@@ -134,7 +134,7 @@ impl Level {
     }
 
     /// Reads one entropy-coded section.
-    pub(crate) fn read_section(self, reader: SectionReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+    pub(crate) fn read_section(self, reader: SectionReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
         match self {
             Level::Plain => reader.read(data),
             // SAFETY: the value proves that the machine has the instructions.
@@ -161,19 +161,19 @@ fn write_section_avx2(writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_fixed_avx2(reader: FixedReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+fn read_fixed_avx2(reader: FixedReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     reader.read(data)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_section_avx2(reader: SectionReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+fn read_section_avx2(reader: SectionReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     reader.read(data)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_section_avx512(reader: SectionReader<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+fn read_section_avx512(reader: SectionReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     reader.read(data)
 }
 

@@ -1,8 +1,8 @@
 //! Laws of compression, decoding and the outer step.
 
 use crate::{
-    CodecError, Coder, Compressor, Grid, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted, aggregate,
-    decode, information, outer_step, payload_bytes_max,
+    CodecError, Coder, Compressor, Decoder, Grid, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted,
+    aggregate, decode, information, outer_step, payload_bytes_max,
 };
 use proptest::prelude::*;
 
@@ -247,6 +247,24 @@ fn every_truncation_and_extension_is_refused() {
         }
         bytes.push(0);
         assert!(decode(&bytes, &layout, &Limits::new(settings)).is_err());
+    }
+}
+
+#[test]
+fn a_decoder_reads_the_same_into_used_memory() {
+    let layout = layout();
+    for (quantiser, coder) in QUANTISERS.into_iter().flat_map(|quantiser| Coder::ALL.map(|coder| (quantiser, coder))) {
+        let settings = settings(quantiser).with_coder(coder);
+        let mut decoder = Decoder::new(layout.clone(), Limits::new(settings));
+        for seed in 1..5 {
+            let (mut bytes, update) = compressed(&layout, settings, &mut gradient(seed, layout.len()));
+            let read = decoder.decode(&bytes).unwrap();
+            assert_eq!(read, update);
+            decoder.recycle(read);
+            // What was refused leaves nothing behind.
+            bytes.pop();
+            assert!(decoder.decode(&bytes).is_err());
+        }
     }
 }
 

@@ -70,7 +70,7 @@ impl SectionWriter<'_> {
     }
 }
 
-pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     match content(bytes, expected)? {
         Content::Fixed(rest) => fixed::decode(rest, expected, data),
         Content::Coded(reader) => Level::detect().read_section(reader, data),
@@ -83,7 +83,8 @@ pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, C
         Content::Fixed(rest) => fixed::information(rest, expected),
         Content::Coded(reader) => {
             let mut gauge = Gauge::new(reader.open()?);
-            reader.read_from(&mut gauge, expected.room(SectionData::plain())).map(|_| gauge.bits)
+            reader.read_from(&mut gauge, &mut expected.room())?;
+            Ok(gauge.bits)
         }
     }
 }
@@ -116,7 +117,7 @@ pub(crate) struct SectionReader<'a> {
 impl SectionReader<'_> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
-    pub(crate) fn read(self, data: SectionData) -> Result<SectionData, CodecError> {
+    pub(crate) fn read(self, data: &mut SectionData) -> Result<(), CodecError> {
         let mut reader = self.open()?;
         self.read_from(&mut reader, data)
     }
@@ -128,7 +129,7 @@ impl SectionReader<'_> {
     }
 
     #[inline(always)]
-    fn read_from(self, source: &mut impl Source, mut data: SectionData) -> Result<SectionData, CodecError> {
+    fn read_from(self, source: &mut impl Source, data: &mut SectionData) -> Result<(), CodecError> {
         let Expected { layout, section, limits, .. } = self.expected;
         let (tensor, settings) = (section.tensor, &limits.settings);
         let mut model = Model::new(Geometry::new(layout, section), self.priors, settings.quantiser, true);
@@ -137,7 +138,7 @@ impl SectionReader<'_> {
             for chunk in 0..band.across {
                 let block = band.block(chunk);
                 model.chunk(source, chunk, &block, kept(block.len())).map_err(|fault| fault.in_tensor(tensor))?;
-                take(&model.slot, &self.expected, &mut data)?;
+                take(&model.slot, &self.expected, data)?;
             }
             // What comes after the end is zeros: harmless, but not to be read for long.
             if source.reader().is_overrun() {
@@ -145,7 +146,7 @@ impl SectionReader<'_> {
             }
             model.close_band();
         }
-        if source.reader().is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor }) }
+        if source.reader().is_exhausted() { Ok(()) } else { Err(CodecError::SectionEnd { tensor }) }
     }
 }
 

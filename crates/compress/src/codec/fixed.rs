@@ -69,7 +69,7 @@ fn encode_band(layout: &Layout, settings: &Settings, (band, part): (&Band, &Part
     }
 }
 
-pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: SectionData) -> Result<SectionData, CodecError> {
+pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     Level::detect().read_fixed(FixedReader { bytes, expected }, data)
 }
 
@@ -82,23 +82,24 @@ pub(crate) struct FixedReader<'a> {
 impl FixedReader<'_> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
-    pub(crate) fn read(self, mut data: SectionData) -> Result<SectionData, CodecError> {
+    pub(crate) fn read(self, data: &mut SectionData) -> Result<(), CodecError> {
         let Expected { layout, section, limits, .. } = self.expected;
         let mut decoder = Decoder { reader: BitReader::new(self.bytes), expected: self.expected, fields: Vec::new() };
         for band in &layout.bands()[section.bands.clone()] {
             let kept = band.kept(layout, limits.settings.top_k);
             for chunk in 0..band.across {
                 let length = band.block(chunk).len();
-                decoder.chunk(length, kept(length), &mut data)?;
+                decoder.chunk(length, kept(length), data)?;
             }
         }
-        if decoder.reader.is_exhausted() { Ok(data) } else { Err(CodecError::SectionEnd { tensor: section.tensor }) }
+        if decoder.reader.is_exhausted() { Ok(()) } else { Err(CodecError::SectionEnd { tensor: section.tensor }) }
     }
 }
 
 /// Bits of a section, if it is sound.
 pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, CodecError> {
-    decode(bytes, expected, expected.room(SectionData::plain())).map(|_| 8.0 * bytes.len() as f64)
+    decode(bytes, expected, &mut expected.room())?;
+    Ok(8.0 * bytes.len() as f64)
 }
 
 struct Decoder<'a> {
