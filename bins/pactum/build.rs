@@ -15,7 +15,7 @@ fn main() {
 /// The commit, with `+changes` if tracked files differ from it; `None` where these sources are in no repository of their
 /// own, as in a package that was unpacked somewhere below another project.
 fn commit() -> Option<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().ok()?;
+    let root = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).join("../..").canonicalize().ok()?;
     let git = |arguments: &[&str]| {
         let output = Command::new("git").arg("-C").arg(&root).args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())

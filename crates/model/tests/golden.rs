@@ -14,7 +14,7 @@ struct Batch {
 }
 
 fn check(case: &str) -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(case);
+    let folder = Path::new("tests/golden").join(case);
     let (config, parameters) = load_hf(&folder.join("weights"))?;
     let (same, expected) = load_hf(&folder.join("gradient"))?;
     assert_eq!(config, same);
