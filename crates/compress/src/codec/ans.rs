@@ -25,39 +25,29 @@ pub(crate) fn lanes(values: usize) -> usize {
     if values > FEW { LANES } else { 1 }
 }
 
-/// Both directions of coding, so that a model is written once. A writer takes the values that it is given; a reader puts
-/// others in their place. Each call is a phase of its own: its first symbol belongs to the first state, the next one to
-/// the next.
+/// Both directions of coding, so that a model is written once. A writer takes the values that it is given; a reader
+/// returns others, whatever it is given. Symbols come in phases: `turn` counts them, and says whose state is next.
 pub(crate) trait Coding {
-    /// Symbols, each from the table of its number.
-    fn symbols(&mut self, tables: &Tables, which: &[u32], values: &mut [u32]);
+    /// A symbol of a table.
+    fn symbol(&mut self, turn: usize, tables: &Tables, table: u32, value: u32) -> u32;
 
-    /// The same for symbols known not to be less than some: the slots from there on are stretched to all.
-    fn symbols_from(&mut self, tables: &Tables, which: &[u32], from: &[u32], values: &mut [u32]);
+    /// The same for a symbol known not to be less than `from`: the slots from there on are stretched to all.
+    fn symbol_from(&mut self, turn: usize, tables: &Tables, place: (u32, u32), value: u32) -> u32;
 
-    /// Bits, of which 0 owns the slots below a border and 1 the others. Both own some.
-    fn bits(&mut self, borders: &[u32], values: &mut [u32]);
+    /// A bit, of which 0 owns the slots below a border and 1 the others. Both own some.
+    fn bit(&mut self, turn: usize, border: u32, value: u32) -> u32;
 
-    /// Numbers of `width <= 11` equally probable bits.
-    fn raw(&mut self, width: u32, values: &mut [u32]);
+    /// A number of `width <= 11` equally probable bits.
+    fn raw(&mut self, turn: usize, width: u32, value: u32) -> u32;
 
     /// Whether this is a reader.
     fn reads(&self) -> bool;
 
-    /// One symbol.
-    #[inline(always)]
-    fn symbol(&mut self, tables: &Tables, which: u32, value: u32) -> u32 {
-        let mut value = [value];
-        self.symbols(tables, &[which], &mut value);
-        value[0]
-    }
-
-    /// A number of up to 22 equally probable bits, the upper ones first.
+    /// A number of up to 22 equally probable bits, the upper ones first, each part a phase.
     fn number(&mut self, width: u32, value: u32) -> u32 {
-        let (mut high, mut low) = ([value >> SLOT_BITS], [value & SLOT_MASK]);
-        self.raw(width.saturating_sub(SLOT_BITS), &mut high);
-        self.raw(width.min(SLOT_BITS), &mut low);
-        high[0] << SLOT_BITS | low[0]
+        let high = self.raw(0, width.saturating_sub(SLOT_BITS), value >> SLOT_BITS);
+        let low = self.raw(0, width.min(SLOT_BITS), value & SLOT_MASK);
+        high << SLOT_BITS | low
     }
 }
 
@@ -114,39 +104,35 @@ impl Writer {
 
 impl Coding for Writer {
     #[inline(always)]
-    fn symbols(&mut self, tables: &Tables, which: &[u32], values: &mut [u32]) {
-        for (turn, (&table, &mut value)) in which.iter().zip(values).enumerate() {
-            let (start, end) = tables.slots(table, value);
-            self.push(turn, start, end);
-        }
+    fn symbol(&mut self, turn: usize, tables: &Tables, table: u32, value: u32) -> u32 {
+        let (start, end) = tables.slots(table, value);
+        self.push(turn, start, end);
+        value
     }
 
     #[inline(always)]
-    fn symbols_from(&mut self, tables: &Tables, which: &[u32], from: &[u32], values: &mut [u32]) {
-        for (turn, ((&table, &from), &mut value)) in which.iter().zip(from).zip(values).enumerate() {
-            let (base, _) = tables.slots(table, from);
-            let room = u32::from(SLOTS) - base;
-            let (start, end) = tables.slots(table, value);
-            self.push(turn, stretched(start - base, room), stretched(end - base, room));
-        }
+    fn symbol_from(&mut self, turn: usize, tables: &Tables, (table, from): (u32, u32), value: u32) -> u32 {
+        let (base, _) = tables.slots(table, from);
+        let (room, (start, end)) = (u32::from(SLOTS) - base, tables.slots(table, value));
+        self.push(turn, stretched(start - base, room), stretched(end - base, room));
+        value
     }
 
     #[inline(always)]
-    fn bits(&mut self, borders: &[u32], values: &mut [u32]) {
-        for (turn, (&border, &mut value)) in borders.iter().zip(values).enumerate() {
-            let (start, end) = side(border, value);
-            self.push(turn, start, end);
-        }
+    fn bit(&mut self, turn: usize, border: u32, value: u32) -> u32 {
+        let (start, end) = side(border, value);
+        self.push(turn, start, end);
+        value
     }
 
     #[inline(always)]
-    fn raw(&mut self, width: u32, values: &mut [u32]) {
+    fn raw(&mut self, turn: usize, width: u32, value: u32) -> u32 {
         let share = u32::from(SLOTS) >> width;
-        for (turn, &mut value) in values.iter_mut().enumerate() {
-            self.push(turn, value * share, (value + 1) * share);
-        }
+        self.push(turn, value * share, (value + 1) * share);
+        value
     }
 
+    #[inline(always)]
     fn reads(&self) -> bool {
         false
     }
@@ -215,44 +201,41 @@ impl Reader {
 
 impl Coding for Reader {
     #[inline(always)]
-    fn symbols(&mut self, tables: &Tables, which: &[u32], values: &mut [u32]) {
-        for (turn, (&table, value)) in which.iter().zip(values).enumerate() {
-            *value = tables.symbol(table, *self.state(turn) & SLOT_MASK);
-            let (start, end) = tables.slots(table, *value);
-            self.take(turn, start, end);
-        }
+    fn symbol(&mut self, turn: usize, tables: &Tables, table: u32, _: u32) -> u32 {
+        let symbol = tables.symbol(table, *self.state(turn) & SLOT_MASK);
+        let (start, end) = tables.slots(table, symbol);
+        self.take(turn, start, end);
+        symbol
     }
 
     #[inline(always)]
-    fn symbols_from(&mut self, tables: &Tables, which: &[u32], from: &[u32], values: &mut [u32]) {
-        for (turn, ((&table, &from), value)) in which.iter().zip(from).zip(values).enumerate() {
-            let (base, _) = tables.slots(table, from);
-            let (slot, room) = (*self.state(turn) & SLOT_MASK, u32::from(SLOTS) - base);
-            *value = tables.symbol(table, base + ((slot * room) >> SLOT_BITS));
-            let (start, end) = tables.slots(table, *value);
-            self.take(turn, stretched(start - base, room), stretched(end - base, room));
-        }
+    fn symbol_from(&mut self, turn: usize, tables: &Tables, (table, from): (u32, u32), _: u32) -> u32 {
+        let (base, _) = tables.slots(table, from);
+        let (slot, room) = (*self.state(turn) & SLOT_MASK, u32::from(SLOTS) - base);
+        let symbol = tables.symbol(table, base + ((slot * room) >> SLOT_BITS));
+        let (start, end) = tables.slots(table, symbol);
+        self.take(turn, stretched(start - base, room), stretched(end - base, room));
+        symbol
     }
 
     #[inline(always)]
-    fn bits(&mut self, borders: &[u32], values: &mut [u32]) {
-        for (turn, (&border, value)) in borders.iter().zip(values).enumerate() {
-            // The sign of a difference, so that no comparison is made a branch of.
-            *value = (border - 1).wrapping_sub(*self.state(turn) & SLOT_MASK) >> 31;
-            let (start, end) = side(border, *value);
-            self.take(turn, start, end);
-        }
+    fn bit(&mut self, turn: usize, border: u32, _: u32) -> u32 {
+        // The sign of a difference, so that no comparison is made a branch of.
+        let bit = (border - 1).wrapping_sub(*self.state(turn) & SLOT_MASK) >> 31;
+        let (start, end) = side(border, bit);
+        self.take(turn, start, end);
+        bit
     }
 
     #[inline(always)]
-    fn raw(&mut self, width: u32, values: &mut [u32]) {
+    fn raw(&mut self, turn: usize, width: u32, _: u32) -> u32 {
         let bits = SLOT_BITS - width;
-        for (turn, value) in values.iter_mut().enumerate() {
-            *value = (*self.state(turn) & SLOT_MASK) >> bits;
-            self.take(turn, *value << bits, (*value + 1) << bits);
-        }
+        let number = (*self.state(turn) & SLOT_MASK) >> bits;
+        self.take(turn, number << bits, (number + 1) << bits);
+        number
     }
 
+    #[inline(always)]
     fn reads(&self) -> bool {
         true
     }
@@ -298,26 +281,22 @@ mod tests {
         let hint = |value: u32| if known { value } else { 0 };
         let mut all = Vec::new();
         for phase in phases {
-            let mut values = match phase {
-                Phase::Whole(values) | Phase::Raw(_, values) => values.iter().copied().map(hint).collect(),
-                Phase::From(values) | Phase::Bits(values) => values.iter().map(|value| hint(value.1)).collect(),
-                Phase::Number(_, value) => vec![hint(*value)],
-            };
-            let which = (0..values.len() as u32).map(|turn| turn % 2).collect::<Vec<_>>();
+            let table = |turn: usize| (turn % 2) as u32;
             match phase {
-                Phase::Whole(_) => coding.symbols(&tables, &which, &mut values),
-                Phase::From(pairs) => {
-                    let from = pairs.iter().map(|pair| pair.0).collect::<Vec<_>>();
-                    coding.symbols_from(&tables, &which, &from, &mut values);
-                }
+                Phase::Whole(values) => all.extend(
+                    values.iter().enumerate().map(|(t, &value)| coding.symbol(t, &tables, table(t), hint(value))),
+                ),
+                Phase::From(pairs) => all.extend(pairs.iter().enumerate().map(|(t, &(from, value))| {
+                    coding.symbol_from(t, &tables, (table(t), from), hint(value).max(from))
+                })),
                 Phase::Bits(pairs) => {
-                    let borders = pairs.iter().map(|pair| pair.0).collect::<Vec<_>>();
-                    coding.bits(&borders, &mut values);
+                    all.extend(pairs.iter().enumerate().map(|(t, &(border, value))| coding.bit(t, border, hint(value))))
                 }
-                Phase::Raw(width, _) => coding.raw(*width, &mut values),
-                Phase::Number(width, _) => values[0] = coding.number(*width, values[0]),
+                Phase::Raw(width, values) => {
+                    all.extend(values.iter().enumerate().map(|(t, &value)| coding.raw(t, *width, hint(value))));
+                }
+                Phase::Number(width, value) => all.push(coding.number(*width, hint(*value))),
             }
-            all.append(&mut values);
         }
         all
     }
@@ -351,8 +330,9 @@ mod tests {
         let mut tables = Tables::new(1, 2, true);
         tables.set(0, &[0, 3 << 9, SLOTS]);
         let mut writer = Writer::new(8);
-        let mut values = (0..10_000_u32).map(|turn| u32::from(turn % 4 == 0)).collect::<Vec<_>>();
-        writer.symbols(&tables, &vec![0; values.len()], &mut values);
+        for turn in 0..10_000 {
+            writer.symbol(turn, &tables, 0, u32::from(turn % 4 == 0));
+        }
         let mut bytes = Vec::new();
         writer.finish(&mut bytes);
         let bits = 10_000.0 * (0.75 * (4.0_f64 / 3.0).log2() + 0.25 * 2.0);

@@ -26,33 +26,30 @@ impl Source for Gauge {
 }
 
 impl Coding for Gauge {
-    fn symbols(&mut self, tables: &Tables, which: &[u32], values: &mut [u32]) {
-        self.reader.symbols(tables, which, values);
-        for (&table, &value) in which.iter().zip(&*values) {
-            let (start, end) = tables.slots(table, value);
-            self.add(end - start);
-        }
+    fn symbol(&mut self, turn: usize, tables: &Tables, table: u32, _: u32) -> u32 {
+        let symbol = self.reader.symbol(turn, tables, table, 0);
+        let (start, end) = tables.slots(table, symbol);
+        self.add(end - start);
+        symbol
     }
 
-    fn symbols_from(&mut self, tables: &Tables, which: &[u32], from: &[u32], values: &mut [u32]) {
-        self.reader.symbols_from(tables, which, from, values);
-        for ((&table, &from), &value) in which.iter().zip(from).zip(&*values) {
-            let base = tables.slots(table, from).0;
-            let (room, (start, end)) = (u32::from(SLOTS) - base, tables.slots(table, value));
-            self.add(stretched(end - base, room) - stretched(start - base, room));
-        }
+    fn symbol_from(&mut self, turn: usize, tables: &Tables, (table, from): (u32, u32), _: u32) -> u32 {
+        let symbol = self.reader.symbol_from(turn, tables, (table, from), 0);
+        let base = tables.slots(table, from).0;
+        let (room, (start, end)) = (u32::from(SLOTS) - base, tables.slots(table, symbol));
+        self.add(stretched(end - base, room) - stretched(start - base, room));
+        symbol
     }
 
-    fn bits(&mut self, borders: &[u32], values: &mut [u32]) {
-        self.reader.bits(borders, values);
-        for (&border, &value) in borders.iter().zip(&*values) {
-            self.add(if value == 0 { border } else { u32::from(SLOTS) - border });
-        }
+    fn bit(&mut self, turn: usize, border: u32, _: u32) -> u32 {
+        let bit = self.reader.bit(turn, border, 0);
+        self.add(if bit == 0 { border } else { u32::from(SLOTS) - border });
+        bit
     }
 
-    fn raw(&mut self, width: u32, values: &mut [u32]) {
-        self.reader.raw(width, values);
-        self.bits += f64::from(width) * values.len() as f64;
+    fn raw(&mut self, turn: usize, width: u32, _: u32) -> u32 {
+        self.bits += f64::from(width);
+        self.reader.raw(turn, width, 0)
     }
 
     fn reads(&self) -> bool {

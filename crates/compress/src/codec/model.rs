@@ -75,29 +75,12 @@ pub(crate) struct Model {
     /// Everything that is asked once a chunk, and levels.
     learned: Learned,
     places: Vec<Place>,
-    turns: Turns,
     /// Line and column of each value of the chunk.
     coordinates: Vec<(u32, u32)>,
     /// Scales of the chunk to the left, and of those above by block.
     left: Option<Scales>,
     above: Vec<Option<Scales>>,
     chunks: u32,
-}
-
-/// Numbers of the tables, lower bounds and values of one phase.
-#[derive(Debug, Default)]
-struct Turns {
-    which: Vec<u32>,
-    from: Vec<u32>,
-    values: Vec<u32>,
-}
-
-impl Turns {
-    fn resize(&mut self, count: usize) {
-        self.which.resize(count, 0);
-        self.from.resize(count, 0);
-        self.values.resize(count, 0);
-    }
 }
 
 /// Table for whether a chunk holds as many values as it may.
@@ -128,7 +111,6 @@ impl Model {
             signs: Signs::new(geometry.lines, geometry.base(geometry.across)),
             learned: Learned::new([&[60, 4][..], &steps, &steps, levels], reads),
             places: Vec::new(),
-            turns: Turns::default(),
             coordinates: Vec::new(),
             left: None,
             above: vec![None; geometry.across],
@@ -180,7 +162,7 @@ impl Model {
     /// Codes the number of values: nearly always as many as may be.
     fn count(&mut self, coding: &mut impl Coding, kept: usize) -> usize {
         let count = self.slot.indices.len();
-        let other = coding.symbol(&self.learned.tables, FULL, u32::from(count != kept));
+        let other = coding.symbol(0, &self.learned.tables, FULL, u32::from(count != kept));
         self.learned.count(FULL, other);
         if other == 0 { kept } else { coding.number(width_of(kept + 1), count as u32) as usize }
     }
@@ -208,92 +190,71 @@ impl Model {
     /// Codes where in their lines the values are: the first of each line, the second of each that has one, and so on.
     #[inline(always)]
     fn positions(&mut self, coding: &mut impl Coding, chunk: usize, cut: &Cut) -> Result<(), Fault> {
-        self.lines.list(cut.lines(), &mut self.places);
-        self.turns.resize(self.places.len());
-        for (which, place) in self.turns.which.iter_mut().zip(&self.places) {
-            *which = Columns::table(chunk, place.left);
+        self.lines.list(cut, &mut self.places);
+        self.round::<true>(coding, chunk, cut);
+        while !self.places.is_empty() {
+            self.round::<false>(coding, chunk, cut);
         }
-        let mut is_sound = true;
-        for round in 0.. {
-            if !coding.reads() {
-                self.look_up(cut);
-            }
-            let Turns { which, from, values } = &mut self.turns;
-            let count = self.places.len();
-            match round {
-                0 => coding.symbols(&self.columns.tables, &which[..count], &mut values[..count]),
-                _ => coding.symbols_from(&self.columns.tables, &which[..count], &from[..count], &mut values[..count]),
-            }
-            is_sound &= self.put(chunk, cut);
-            if self.places.is_empty() {
-                break;
-            }
-        }
-        if is_sound { Ok(()) } else { Err(Fault::Index) }
+        self.locate(cut)?;
+        self.columns.count(&self.coordinates);
+        Ok(())
     }
 
-    /// Finds the positions that a writer is to write.
-    fn look_up(&mut self, cut: &Cut) {
-        for (value, place) in self.turns.values.iter_mut().zip(&self.places) {
-            *value = u32::from(self.slot.indices[place.value as usize]) - place.line * cut.length as u32;
-        }
-    }
-
-    /// Takes over the positions of a round and goes on to the next value of each line, if it has one; says whether all
-    /// positions are inside the chunk and leave room for what follows.
+    /// Codes one value of each line that has another, and goes on to the next.
     #[inline(always)]
-    fn put(&mut self, chunk: usize, cut: &Cut) -> bool {
-        let (mut largest, mut farthest, mut count) = (0, 0, 0);
-        let (last, length) = (cut.length as u32 - 1, cut.length as u32);
-        let Turns { which, from, values } = &mut self.turns;
-        for (turn, &position) in values.iter().enumerate().take(self.places.len()) {
+    fn round<const FIRST: bool>(&mut self, coding: &mut impl Coding, chunk: usize, cut: &Cut) {
+        let (tables, last) = (&self.columns.tables, cut.length as u16 - 1);
+        let mut count = 0;
+        for turn in 0..self.places.len() {
             let place = self.places[turn];
-            let index = place.line * length + position;
-            largest = largest.max(index);
-            let (value, column) = (place.value as usize, cut.base as u32 + position);
-            if let (Some(slot), Some(at)) = (self.slot.indices.get_mut(value), self.coordinates.get_mut(value)) {
-                (*slot, *at) = (index as u16, (place.line, column));
-            }
-            self.columns.count(column as usize);
-            let left = place.left - 1;
-            let goes_on = left > 0;
-            farthest = if goes_on { farthest.max(position) } else { farthest };
-            self.places[count] = Place { left, value: place.value + 1, ..place };
-            from[count] = (position + 1).min(last);
-            which[count] = Columns::table(chunk, left.max(1));
-            count += usize::from(goes_on);
+            let Some(index) = self.slot.indices.get_mut(usize::from(place.value)) else { break };
+            let (table, known) = (Columns::table(chunk, place.left), u32::from(index.wrapping_sub(place.base)));
+            let position = if FIRST {
+                coding.symbol(turn, tables, table, known)
+            } else {
+                coding.symbol_from(turn, tables, (table, u32::from(place.from)), known)
+            };
+            *index = place.base + position as u16;
+            let from = (position as u16 + 1).min(last);
+            self.places[count] = Place { from, left: place.left - 1, value: place.value + 1, ..place };
+            count += usize::from(place.left > 1);
         }
         self.places.truncate(count);
-        (largest as usize) < cut.elements && (count == 0 || farthest < last)
+    }
+
+    /// Finds line and column of each value. Positions must ascend, which fails where a line had no room for all, and be
+    /// inside the chunk.
+    #[inline(always)]
+    fn locate(&mut self, cut: &Cut) -> Result<(), Fault> {
+        let indices = &self.slot.indices;
+        for (at, &index) in self.coordinates.iter_mut().zip(indices) {
+            let line = cut.line_of(index);
+            *at = (line as u32, cut.base as u32 + u32::from(index) - (line * cut.length) as u32);
+        }
+        let ascend = indices.iter().zip(&indices[1..]).fold(true, |ascend, (a, b)| ascend & (a < b));
+        let inside = indices.last().is_some_and(|&last| usize::from(last) < cut.elements);
+        if ascend && inside { Ok(()) } else { Err(Fault::Index) }
     }
 
     /// Codes the levels of four values at a time, those of a rest as they are.
     #[inline(always)]
     fn levels(&mut self, coding: &mut impl Coding) {
-        let codes = &mut self.slot.codes;
-        let whole = codes.len() / LEVELS;
-        self.turns.values.clear();
-        self.turns.values.extend(codes.chunks(LEVELS).map(|codes| gather(codes, 1)));
-        self.turns.which.clear();
-        self.turns.which.resize(whole, LEVEL);
-        let (many, rest) = self.turns.values.split_at_mut(whole);
-        coding.symbols(&self.learned.tables, &self.turns.which, many);
-        many.iter().for_each(|&symbol| self.learned.count(LEVEL, symbol));
-        coding.raw((codes.len() % LEVELS) as u32, rest);
-        for (codes, &bits) in codes.chunks_mut(LEVELS).zip(&self.turns.values) {
-            spread(codes, 1, bits);
+        let (many, rest) = self.slot.codes.as_chunks_mut::<LEVELS>();
+        for (turn, codes) in many.iter_mut().enumerate() {
+            let symbol = coding.symbol(turn, &self.learned.tables, LEVEL, gather(codes, 1));
+            self.learned.count(LEVEL, symbol);
+            spread(codes, 1, symbol);
+        }
+        if !rest.is_empty() {
+            let bits = coding.raw(0, rest.len() as u32, gather(rest, 1));
+            spread(rest, 1, bits);
         }
     }
 
     /// Codes one of eight magnitudes for each value.
     fn eighths(&mut self, coding: &mut impl Coding) {
-        let Turns { which, values, .. } = &mut self.turns;
-        values.clear();
-        values.extend(self.slot.codes.iter().map(|&code| u32::from(code >> 1)));
-        which.clear();
-        which.resize(values.len(), LEVEL);
-        coding.symbols(&self.learned.tables, which, values);
-        for (code, &symbol) in self.slot.codes.iter_mut().zip(&*values) {
+        for (turn, code) in self.slot.codes.iter_mut().enumerate() {
+            let symbol = coding.symbol(turn, &self.learned.tables, LEVEL, u32::from(*code >> 1));
             self.learned.count(LEVEL, symbol);
             *code = *code & 1 | (symbol as u8) << 1;
         }
@@ -342,9 +303,8 @@ fn magnitudes(coding: &mut impl Coding, magnitudes: &mut Vec<u32>, count: usize)
     magnitudes.resize(count, 0);
     for (shift, width) in [(20, 11), (10, 10), (0, 10)] {
         let mask = (1 << width) - 1;
-        let mut parts = magnitudes.iter().map(|bits| bits >> shift & mask).collect::<Vec<_>>();
-        coding.raw(width, &mut parts);
-        for (bits, part) in magnitudes.iter_mut().zip(parts) {
+        for (turn, bits) in magnitudes.iter_mut().enumerate() {
+            let part = coding.raw(turn, width, *bits >> shift & mask);
             *bits = *bits & !(mask << shift) | part << shift;
         }
     }
@@ -360,7 +320,7 @@ fn step(coding: &mut impl Coding, learned: &mut Learned, table: u32, (guess, val
     const OTHER: u32 = SYMBOLS_MAX as u32 - 1;
     let difference = i32::from(value) - i32::from(guess);
     let folded = if difference > 0 { 2 * difference - 1 } else { -2 * difference };
-    let symbol = coding.symbol(&learned.tables, table, (folded as u32).min(OTHER));
+    let symbol = coding.symbol(0, &learned.tables, table, (folded as u32).min(OTHER));
     learned.count(table, symbol);
     if symbol == OTHER {
         return coding.number(CODE_BITS, u32::from(value)) as u16;

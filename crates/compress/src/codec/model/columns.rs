@@ -33,19 +33,19 @@ impl Columns {
 
     /// Number of the table for the place of the first of `left` values still to come.
     #[inline(always)]
-    pub(crate) fn table(block: usize, left: u32) -> u32 {
-        FIRSTS * block as u32 + left.min(FIRSTS) - 1
+    pub(crate) fn table(block: usize, left: u16) -> u32 {
+        FIRSTS * block as u32 + u32::from(left).min(FIRSTS) - 1
     }
 
-    /// Learns where a value of the band was.
+    /// Learns where values of the band were. A band has at most a few hundred in each column.
     #[inline(always)]
-    pub(crate) fn count(&mut self, column: usize) {
-        let seen = &mut self.seen[column];
-        *seen = (*seen + 1).min(SEEN_MAX);
+    pub(crate) fn count(&mut self, places: &[(u32, u32)]) {
+        places.iter().for_each(|&(_, column)| self.seen[column as usize] += 1);
     }
 
     /// Shares change after every band at first, ever more rarely later.
     pub(crate) fn close_band(&mut self) {
+        self.seen.iter_mut().for_each(|seen| *seen = (*seen).min(SEEN_MAX));
         self.bands += 1;
         let period = 1 << self.bands.ilog2().saturating_sub(1);
         if self.bands.is_multiple_of(period) {

@@ -14,64 +14,63 @@ const COUNTS_MAX: u32 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Learned {
     pub(crate) tables: Tables,
-    counts: Vec<Counts>,
+    counts: Vec<[u32; SYMBOLS_MAX]>,
+    settled: Vec<Settled>,
 }
 
+/// Number of symbols of a table, and the sum of its counts when its shares were last changed.
 #[derive(Debug, Clone, Copy)]
-struct Counts {
+struct Settled {
     symbols: usize,
-    counts: [u32; SYMBOLS_MAX],
-    /// Whether anything was counted since shares were last changed.
-    changed: bool,
+    total: u32,
 }
 
 impl Learned {
     /// Tables that begin as if symbol `s` had been seen `prior[s] / 16` times.
     pub(crate) fn new<'a>(priors: impl IntoIterator<Item = &'a [u16]>, reads: bool) -> Learned {
-        let counts = priors.into_iter().map(|prior| {
-            let mut counts = [0; SYMBOLS_MAX];
-            counts.iter_mut().zip(prior).for_each(|(count, &prior)| *count = u32::from(prior));
-            Counts { symbols: prior.len(), counts, changed: true }
-        });
-        let counts = counts.collect::<Vec<_>>();
-        let mut learned = Learned { tables: Tables::new(counts.len(), SYMBOLS_MAX, reads), counts };
+        let (mut counts, mut settled) = (Vec::new(), Vec::new());
+        for prior in priors {
+            counts.push(std::array::from_fn(|symbol| prior.get(symbol).copied().map_or(0, u32::from)));
+            settled.push(Settled { symbols: prior.len(), total: 0 });
+        }
+        let mut learned = Learned { tables: Tables::new(counts.len(), SYMBOLS_MAX, reads), counts, settled };
         learned.settle();
         learned
     }
 
     #[inline(always)]
     pub(crate) fn count(&mut self, table: u32, symbol: u32) {
-        let counts = &mut self.counts[table as usize];
-        counts.counts[symbol as usize & (SYMBOLS_MAX - 1)] += SEEN;
-        counts.changed = true;
+        self.counts[table as usize][symbol as usize & (SYMBOLS_MAX - 1)] += SEEN;
     }
 
     /// Every symbol gets one slot and its part of the others, rounded down, in proportion to its count; the last one gets
-    /// the rest.
+    /// the rest. Tables that have counted nothing since stay as they are.
     pub(crate) fn settle(&mut self) {
-        for (table, counts) in self.counts.iter_mut().enumerate() {
-            if std::mem::take(&mut counts.changed) {
-                self.tables.set(table, &counts.sums()[..=counts.symbols]);
+        for (table, (counts, settled)) in self.counts.iter_mut().zip(&mut self.settled).enumerate() {
+            let total = counts.iter().sum::<u32>();
+            if total == settled.total {
+                continue;
             }
+            let symbols = settled.symbols;
+            self.tables.set(table, &sums_of(&counts[..symbols], total)[..=symbols]);
+            if total >= COUNTS_MAX {
+                counts.iter_mut().for_each(|count| *count = count.div_ceil(2));
+            }
+            settled.total = counts.iter().sum();
         }
     }
 }
 
-impl Counts {
-    fn sums(&mut self) -> [u16; SYMBOLS_MAX + 1] {
-        let total = self.counts.iter().sum::<u32>();
-        let free = u32::from(SLOTS) - self.symbols as u32;
-        let unit = (u64::from(free) << 32) / u64::from(total);
-        let (mut sums, mut sum) = ([SLOTS; SYMBOLS_MAX + 1], 0);
-        for (slot, &count) in sums.iter_mut().zip(&self.counts[..self.symbols]) {
-            *slot = sum;
-            sum += 1 + ((u64::from(count) * unit) >> 32) as u16;
-        }
-        if total >= COUNTS_MAX {
-            self.counts.iter_mut().for_each(|count| *count = count.div_ceil(2));
-        }
-        sums
+/// The running sums of the shares of some symbols.
+fn sums_of(counts: &[u32], total: u32) -> [u16; SYMBOLS_MAX + 1] {
+    let free = u32::from(SLOTS) - counts.len() as u32;
+    let unit = (u64::from(free) << 32) / u64::from(total);
+    let (mut sums, mut sum) = ([SLOTS; SYMBOLS_MAX + 1], 0);
+    for (slot, &count) in sums.iter_mut().zip(counts) {
+        *slot = sum;
+        sum += 1 + ((u64::from(count) * unit) >> 32) as u16;
     }
+    sums
 }
 
 #[cfg(test)]

@@ -17,14 +17,17 @@ const GROUP: usize = 16;
 /// Largest weight of a line.
 const WEIGHT_MAX: u32 = 1 << 14;
 
-/// The next value of a line.
+/// The next value of a line: what is known of it fits into 16 bits, as the index of an element does.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Place {
-    pub(crate) line: u32,
+    /// The first element of the line.
+    pub(crate) base: u16,
+    /// The first column that it may be in.
+    pub(crate) from: u16,
     /// Values of the line from this one on.
-    pub(crate) left: u32,
+    pub(crate) left: u16,
     /// Its number in the chunk.
-    pub(crate) value: u32,
+    pub(crate) value: u16,
 }
 
 /// The lines of the current band.
@@ -86,17 +89,12 @@ impl Lines {
     /// Codes how many values the lines of a group hold, as far as symbols tell.
     #[inline(always)]
     fn symbols(&mut self, coding: &mut impl Coding, group: Range<usize>, expected: i32) {
-        let (mut levels, mut symbols) = ([0; GROUP], [0; GROUP]);
-        let count = group.len();
+        let mut levels = [0; GROUP];
         for (level, &weight) in levels.iter_mut().zip(&self.weights[group.start..]) {
             *level = level_of(expected + logarithm(weight));
         }
-        let held = &mut self.held[group];
-        for (symbol, &held) in symbols.iter_mut().zip(&*held) {
-            *symbol = held.min(RUNS as u32 - 1);
-        }
-        coding.symbols(&self.learned.tables, &levels[..count], &mut symbols[..count]);
-        for ((&level, &symbol), held) in levels.iter().zip(&symbols).zip(held) {
+        for (turn, (held, &level)) in self.held[group].iter_mut().zip(&levels).enumerate() {
+            let symbol = coding.symbol(turn, &self.learned.tables, level, (*held).min(RUNS as u32 - 1));
             self.learned.count(level, symbol);
             *held = if coding.reads() { symbol } else { *held };
         }
@@ -115,15 +113,17 @@ impl Lines {
         Ok(held.iter().sum::<u32>() as usize)
     }
 
-    /// Lists the lines that hold values.
+    /// Lists the lines of a chunk that hold values.
     #[inline(always)]
-    pub(crate) fn list(&self, lines: usize, places: &mut Vec<Place>) {
-        places.resize(lines, Place::default());
-        let (mut count, mut value) = (0, 0);
-        for (line, &left) in self.held[..lines].iter().enumerate() {
-            places[count] = Place { line: line as u32, left, value };
-            count += usize::from(left > 0);
-            value += left;
+    pub(crate) fn list(&self, cut: &Cut, places: &mut Vec<Place>) {
+        let held = &self.held[..cut.lines()];
+        places.resize(held.len(), Place::default());
+        let (mut count, mut value, mut base) = (0, 0, 0);
+        for &held in held {
+            places[count] = Place { base, from: 0, left: held as u16, value };
+            count += usize::from(held > 0);
+            value += held as u16;
+            base = base.wrapping_add(cut.length as u16);
         }
         places.truncate(count);
     }

@@ -23,12 +23,11 @@ const PRIOR: u32 = 64;
 const COUNTS_MAX: u32 = 1 << 20;
 
 /// One value of the current band.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Entry {
+    /// Twice the line, and 1 for a negative value.
     line: u32,
     column: u32,
-    /// 1 for a negative value.
-    sign: u32,
 }
 
 /// What is known of signs in a section.
@@ -45,10 +44,6 @@ pub(crate) struct Signs {
     /// The first slot of what was not expected.
     borders: [u32; CONTEXTS],
     entries: Vec<Entry>,
-    /// Of each value of the chunk: context and whether a negative sign is expected; border; surprise.
-    turns: Vec<(u32, u32)>,
-    borders_of: Vec<u32>,
-    values: Vec<u32>,
     is_first: bool,
 }
 
@@ -63,9 +58,6 @@ impl Signs {
             counts: [[PRIOR; 2]; CONTEXTS],
             borders: [0; CONTEXTS],
             entries: Vec::new(),
-            turns: Vec::new(),
-            borders_of: Vec::new(),
-            values: Vec::new(),
             is_first: true,
         };
         signs.settle();
@@ -75,29 +67,20 @@ impl Signs {
     /// Codes the lowest bits of the codes of a chunk, whose values are in these lines and columns.
     #[inline(always)]
     pub(crate) fn code(&mut self, coding: &mut impl Coding, places: &[(u32, u32)], codes: &mut [u8]) {
-        let (first, count) = (self.entries.len(), codes.len());
         self.of_lines.iter_mut().zip(&self.lines).for_each(|(of, &lean)| *of = leaning(lean));
-        self.turns.resize(count, (0, 0));
-        self.borders_of.resize(count, 0);
-        self.values.resize(count, 0);
-        let turns = self.turns.iter_mut().zip(&mut self.borders_of).zip(&mut self.values);
-        for (((turn, border), value), (&(line, column), code)) in turns.zip(places.iter().zip(&*codes)) {
+        let first = self.entries.len();
+        self.entries.resize(first + codes.len(), Entry::default());
+        let values = codes.iter_mut().zip(places).zip(&mut self.entries[first..]);
+        for (turn, ((code, &(line, column)), entry)) in values.enumerate() {
             let (of_line, of_column) = (self.of_lines[line as usize], self.of_columns[column as usize]);
-            let context = u32::from((of_line & 7) << 3 | of_column & 7);
+            let context = usize::from((of_line & 7) << 3 | of_column & 7) & (CONTEXTS - 1);
             let expected = u32::from(of_line ^ of_column) >> 7;
-            *turn = (context, expected);
-            *border = self.borders[context as usize % CONTEXTS];
-            *value = u32::from(code & 1) ^ expected;
-        }
-        coding.bits(&self.borders_of, &mut self.values);
-        let found = self.turns.iter().zip(&self.values).zip(codes).zip(places);
-        self.entries.extend(found.map(|(((&(context, expected), &surprise), code), &(line, column))| {
-            self.counts[context as usize % CONTEXTS][surprise as usize & 1] += SEEN;
+            let surprise = coding.bit(turn, self.borders[context], u32::from(*code & 1) ^ expected);
+            self.counts[context][surprise as usize & 1] += SEEN;
             let sign = surprise ^ expected;
             *code = *code & !1 | sign as u8;
-            Entry { line, column, sign }
-        }));
-        for entry in &self.entries[first..] {
+            *entry = Entry { line: line << 1 | sign, column };
+            // Leanings are those from before the chunk, so that votes may be cast at once.
             vote_for_line(entry, &self.column_votes, &mut self.lines);
         }
     }
@@ -140,7 +123,7 @@ impl Signs {
             *lean = (*lean).clamp(-LINE_VOTE_MAX, LINE_VOTE_MAX) + i32::from(*lean == 0);
         }
         for entry in &self.entries {
-            self.columns[entry.column as usize] += signed(self.lines[entry.line as usize], entry.sign);
+            self.columns[entry.column as usize] += signed(self.lines[entry.line as usize >> 1], entry.line & 1);
         }
         for (vote, lean) in self.column_votes.iter_mut().zip(&mut self.columns) {
             *lean = (*lean).clamp(-LEAN_MAX, LEAN_MAX);
@@ -151,7 +134,7 @@ impl Signs {
 
 #[inline(always)]
 fn vote_for_line(entry: &Entry, votes: &[i32], lines: &mut [i32]) {
-    lines[entry.line as usize] += signed(votes[entry.column as usize], entry.sign);
+    lines[entry.line as usize >> 1] += signed(votes[entry.column as usize], entry.line & 1);
 }
 
 /// The vote, or its negative for a sign of 1, without a branch that nobody could predict.
