@@ -38,10 +38,10 @@ impl MemoryPlan {
         self.alone_bytes() + self.model.vector_bytes
     }
 
-    /// Bytes that either holds if it [offloads](crate::Learner::offloading): the committed moments and the error feedback lie
-    /// on disk while a window trains, so that θ, θ', the gradient and one pair of moments remain.
+    /// Bytes that either holds if it [offloads](crate::Learner::offloading): all moments lie on disk, and the error feedback
+    /// while a window trains, so that θ, θ' and the gradient remain.
     pub fn offloaded_bytes(&self) -> u64 {
-        5 * self.model.vector_bytes + self.engine_bytes()
+        3 * self.model.vector_bytes + self.engine_bytes()
     }
 
     /// Bytes that training alone holds on this side if an [accelerator](crate::Learner::accelerated) makes the steps: as alone
@@ -103,7 +103,7 @@ mod tests {
         let vector = 4 * micro().model.count() as u64;
         assert_eq!(plan.alone_bytes(), 7 * vector + plan.engine_bytes());
         assert_eq!(plan.network_bytes(), 8 * vector + plan.engine_bytes());
-        assert_eq!(plan.offloaded_bytes(), 5 * vector + plan.engine_bytes());
+        assert_eq!(plan.offloaded_bytes(), 3 * vector + plan.engine_bytes());
         assert_eq!(plan.accelerated_bytes(), 10 * vector);
         assert_eq!(plan.accelerated_network_bytes(), 11 * vector);
         assert_eq!(plan.validator_bytes(), vector + plan.engine_bytes());

@@ -53,12 +53,16 @@ fn a_pending_payload_survives() {
 
 #[test]
 fn what_is_captured_stays_while_the_learner_goes_on() {
-    let mut learner = trained();
+    check_captured(trained());
+    check_captured(trained().offloading(Box::new(tempfile::tempfile().unwrap())).unwrap());
+}
+
+fn check_captured(mut learner: Learner) {
     let mut straight = trained();
-    let (bytes, captured) = (learner.snapshot(true).unwrap(), learner.capture(true).unwrap());
+    let (bytes, captured) = (learner.snapshot(true).unwrap(), learner.capture(true));
     train(&mut learner, 2, 4);
     let payload = learner.compress().unwrap();
-    let (open_bytes, open) = (learner.snapshot(true).unwrap(), learner.capture(true).unwrap());
+    let (open_bytes, open) = (learner.snapshot(true).unwrap(), learner.capture(true));
     learner.judge(&learner.check(&payload).unwrap(), &[], 0.2, &batch(2)).unwrap();
     commit(&mut learner, &payload);
     window(&mut learner, 3);
@@ -81,7 +85,7 @@ fn whoever_never_trains_holds_the_parameters_alone() {
     learner.losses(&batch(0)).unwrap();
     learner.apply(&[], None).unwrap();
     let learner = Learner::restore(micro(), &learner.snapshot(false).unwrap()).unwrap();
-    assert!(matches!(learner.committed.optimizer, Held::Zero) && matches!(learner.committed.feedback, Held::Zero));
+    assert!(learner.committed.optimizer.is_none() && matches!(learner.committed.feedback, Held::Zero));
     let working = &learner.working;
     assert!(working.theta.is_empty() && working.gradient.is_empty() && working.optimizer.is_none());
 }

@@ -55,10 +55,13 @@ impl StreamedAdamW {
     }
 
     /// Says how many steps the moments in the store come from.
-    #[must_use]
-    pub fn with_steps(mut self, steps: u64) -> Self {
+    pub fn set_steps(&mut self, steps: u64) {
         self.rule.step = steps;
-        self
+    }
+
+    /// Parameters that it updates.
+    pub fn count(&self) -> usize {
+        self.rule.count()
     }
 
     /// Updates parameters and moments by one step of the given learning rate.

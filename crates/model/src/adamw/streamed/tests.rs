@@ -108,7 +108,8 @@ fn an_optimizer_goes_on_after_one_in_memory() {
     here.step(&mut parameters, &gradient, 0.01);
     let moments = [here.first_moments().to_vec(), here.second_moments().to_vec()];
     let store = Store { moments: Mutex::new(moments), calls: Mutex::new(usize::MAX) };
-    let mut away = StreamedAdamW::new(AdamWConfig::default(), &config.parameters()).with_steps(here.steps());
+    let mut away = StreamedAdamW::new(AdamWConfig::default(), &config.parameters());
+    away.set_steps(here.steps());
     let mut streamed = parameters.clone();
     here.step(&mut parameters, &gradient, 0.01);
     away.step(&mut streamed, &gradient, 0.01, &store).unwrap();
