@@ -121,7 +121,8 @@ fn plan(args: &PlanArgs) -> Result<(), Failure> {
         ("the training step, moments on disk", step.streamed_bytes()),
         ("pactum train", learner.alone_bytes()),
         ("a miner of a network", learner.network_bytes()),
-        ("either with --offload", learner.offloaded_bytes()),
+        ("pactum train --offload", learner.offloaded_bytes()),
+        ("a miner with --offload", learner.offloaded_network_bytes()),
         ("a validator of a network", learner.validator_bytes()),
     ] {
         output(format!("  {what:<36}{:>10}  {}", bytes_text(bytes), verdict(bytes)))?;

@@ -165,7 +165,7 @@ impl Config {
     pub fn memory(&self, role: Role, plan: &MemoryPlan) -> u64 {
         match (role, self.device, self.offload) {
             (Role::Miner, Device::Cpu, false) => plan.network_bytes(),
-            (Role::Miner, Device::Cpu, true) => plan.offloaded_bytes(),
+            (Role::Miner, Device::Cpu, true) => plan.offloaded_network_bytes(),
             (Role::Miner, _, false) => plan.accelerated_network_bytes(),
             (Role::Miner, _, true) => plan.accelerated_bytes(),
             (Role::Validator, Device::Cpu, _) => plan.validator_bytes(),

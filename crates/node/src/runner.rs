@@ -456,7 +456,7 @@ mod tests {
         let plan = learner.memory().unwrap();
         for (role, offload, needed) in [
             (Role::Miner, false, plan.network_bytes()),
-            (Role::Miner, true, plan.offloaded_bytes()),
+            (Role::Miner, true, plan.offloaded_network_bytes()),
             (Role::Validator, false, plan.validator_bytes()),
         ] {
             let config = Config { offload, ..Config::of(role) };

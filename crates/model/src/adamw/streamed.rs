@@ -126,7 +126,7 @@ impl StreamedAdamW {
 }
 
 /// Parameters whose moments are in memory at once, for each thread.
-const BLOCK: usize = 4 * PIECE;
+const BLOCK: usize = 8 * PIECE;
 
 #[cfg(test)]
 mod tests;
