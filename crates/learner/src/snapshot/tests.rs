@@ -34,6 +34,23 @@ fn a_restored_learner_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn a_source_that_fails_is_not_called_damaged() {
+    let bytes = trained().snapshot(true).unwrap();
+    let mut source = std::io::Read::chain(&bytes[..5000], Failing);
+    let error = Learner::restore_from(micro(), &mut source, None).unwrap_err();
+    assert!(matches!(&error, RestoreError::Io(_)), "{error}");
+}
+
+/// A disk that has gone.
+struct Failing;
+
+impl std::io::Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
+#[test]
 fn a_pending_payload_survives() {
     let mut straight = trained();
     train(&mut straight, 9, 4);
@@ -133,8 +150,11 @@ fn hostile_snapshots_are_refused() {
     let payload = learner.compress().unwrap();
     let good = learner.snapshot(true).unwrap();
     let refused = |bytes: &[u8], says: &str| {
+        let scratch = Box::new(tempfile::tempfile().unwrap());
+        let offloading = Learner::restore_from(micro(), &mut &*bytes, Some(scratch)).unwrap_err().to_string();
         let error = Learner::restore(micro(), bytes).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
+        assert_eq!(offloading, error);
     };
     refused(b"", "corrupt");
     refused(&good[..79], "corrupt");
