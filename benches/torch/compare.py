@@ -4,10 +4,12 @@
     pip install torch safetensors
     cargo build --release -p pactum-model --example step
     python3 benches/torch/compare.py target/release/examples/step [--threads 2] [--rounds 5] [--compile] [--model mini]
+        [--scratch DIR]
 
 PyTorch runs at its best eager setting: fused RMSNorm, scaled_dot_product_attention with grouped heads, fused AdamW;
 `--compile` adds torch.compile. In each round both make the same number of steps; the ratio of a round is PyTorch's
-median step over ours, and the table ends with the median of the ratios. Peak memory is that of each process.
+median step over ours, and the table ends with the median of the ratios. Peak memory is that of each process. With
+`--scratch` each round also makes our steps with AdamW's moments in a file of that folder, and not in memory.
 """
 
 import argparse
@@ -111,14 +113,32 @@ def serve(folder: str, shape: tuple, threads: int, compiled: bool) -> None:
         print(json.dumps({"times": times, "losses": losses, "peak": peak}), flush=True)
 
 
-def ours(program: str, folder: Path, shape: tuple, threads: int, steps: int) -> dict:
-    command = [program, str(folder), str(shape[-1]), str(threads), str(steps)]
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+def ours(program: str, folder: Path, shape: tuple, options: argparse.Namespace, moments: str | None = None) -> dict:
+    command = [program, str(folder), str(shape[-1]), str(options.threads), str(options.steps), *filter(None, [moments])]
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(options.threads)}
     out = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
     found = re.search(r"median ([\d.]+) ms.* peak ([\d.]+) MB, losses \[(.*)\], (\d+) of (\d+) GFLOP/s", out)
     losses = [float(x) for x in found[3].split(",")]
     return {"median": float(found[1]), "peak": float(found[2]), "losses": losses, "limit": float(found[5]),
             "share": float(found[4]) / float(found[5])}
+
+
+class Rows:
+    """What the rounds of one of our ways to train came to, beside PyTorch."""
+
+    def __init__(self, name: str):
+        self.name, self.ratios, self.speeds, self.peaks = name, [], [], []
+
+    def add(self, us: dict, median: float, peak: float) -> str:
+        self.ratios.append(median / us["median"])
+        self.speeds.append(us["median"])
+        self.peaks.append((us["peak"], peak))
+        return f"{self.name} {us['median']:8.1f} ms {us['peak']:6.0f} MB   ratio {self.ratios[-1]:.2f}"
+
+    def summary(self) -> str:
+        us, them = max(us for us, _ in self.peaks), min(them for _, them in self.peaks)
+        return (f"{self.name}: {statistics.median(self.speeds):.1f} ms, median of the ratios "
+                f"{statistics.median(self.ratios):.2f}; peak {us:.0f} MB, {100 * us / them:.0f} % of PyTorch's {them:.0f} MB")
 
 
 def main() -> None:
@@ -129,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--scratch", help="a folder for a file with AdamW's moments")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     shape = SHAPES[options.model]
@@ -148,18 +169,26 @@ def main() -> None:
         tokens = shape[-1] * shape[-2]
         print(f"{options.model}, {options.threads} threads, {tokens} tokens a step"
               f"{', torch.compile' if options.compile else ''}")
-        ratios, shares = [], []
+        rows, shares, medians = [Rows("pactum")], [], []
+        if options.scratch:
+            rows.append(Rows("moments on disk"))
+            moments = str(Path(options.scratch, f"moments-{os.getpid()}"))
         for number in range(options.rounds):
-            us, them = ours(options.program, Path(folder), shape, options.threads, options.steps), theirs(options.steps)
-            median = statistics.median(them["times"])
-            ratios.append(median / us["median"])
-            shares.append(us["share"])
-            print(f"round {number + 1}: pactum {us['median']:8.1f} ms {us['peak']:6.0f} MB   "
-                  f"torch {median:8.1f} ms {them['peak']:6.0f} MB   ratio {ratios[-1]:.2f}", flush=True)
-        drift = max(abs(a - b) / b for a, b in zip(us["losses"], first["losses"]))
-        print(f"median of the ratios {statistics.median(ratios):.2f}; first losses agree within {drift:.1e}")
+            us = [ours(options.program, Path(folder), shape, options)]
+            if options.scratch:
+                us.append(ours(options.program, Path(folder), shape, options, moments))
+                os.remove(moments)
+                assert us[0]["losses"] == us[1]["losses"], "moments on disk change no bit"
+            them = theirs(options.steps)
+            medians.append(statistics.median(them["times"]))
+            shares.append(us[0]["share"])
+            lines = [row.add(one, medians[-1], them["peak"]) for row, one in zip(rows, us)]
+            print(f"round {number + 1}: {'   '.join(lines)}   torch {medians[-1]:8.1f} ms {them['peak']:6.0f} MB", flush=True)
+        drift = max(abs(a - b) / b for a, b in zip(us[0]["losses"], first["losses"]))
+        print(f"torch: {statistics.median(medians):.1f} ms; first losses agree within {drift:.1e}")
+        print(*[row.summary() for row in rows], sep="\n")
         print(f"pactum's step does {100 * statistics.median(shares):.0f} % of the operations a second of a product of two "
-              f"matrices of 2048 x 2048, {us['limit']:.0f} GFLOP/s")
+              f"matrices of 2048 x 2048, {us[0]['limit']:.0f} GFLOP/s")
         server.stdin.close()
         server.wait()
 

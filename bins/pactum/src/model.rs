@@ -118,12 +118,14 @@ fn plan(args: &PlanArgs) -> Result<(), Failure> {
     for (what, bytes) in [
         ("the training step", step.train_bytes()),
         ("the training step, recomputing", step.recomputing_bytes()),
+        ("the training step, moments on disk", step.streamed_bytes()),
         ("pactum train", learner.alone_bytes()),
         ("a miner of a network", learner.network_bytes()),
-        ("either with --offload", learner.offloaded_bytes()),
+        ("pactum train --offload", learner.offloaded_bytes()),
+        ("a miner with --offload", learner.offloaded_network_bytes()),
         ("a validator of a network", learner.validator_bytes()),
     ] {
-        output(format!("  {what:<32}{:>10}  {}", bytes_text(bytes), verdict(bytes)))?;
+        output(format!("  {what:<36}{:>10}  {}", bytes_text(bytes), verdict(bytes)))?;
     }
     for (what, bytes) in [
         ("largest batch in one pass", Plan::train_bytes as fn(&Plan) -> u64),
@@ -132,7 +134,7 @@ fn plan(args: &PlanArgs) -> Result<(), Failure> {
         let largest = largest(&config, |rows| Ok(bytes(&config.plan(rows)?) <= available))?;
         output(format!("{what}: {largest}"))?;
     }
-    if step.recomputing_bytes().min(step.train_bytes()).min(learner.offloaded_bytes()) > available {
+    if step.recomputing_bytes().min(step.streamed_bytes()) > available {
         return Err(Failure::new("nothing fits: choose a smaller model, batch or sequence, or another machine"));
     }
     Ok(())

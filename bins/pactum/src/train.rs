@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use pactum_cli::{Failure, Progress, Stop, Verbosity, available_memory, output};
 use pactum_data::{Dataset, Tokenizer};
-use pactum_learner::{AloneOptions, AloneReport, Learner, LearnerConfig, RateSchedule, train_alone};
+use pactum_learner::{AloneOptions, AloneReport, Learner, LearnerConfig, RateSchedule, Scratch, train_alone};
 use pactum_model::save_hf;
 use pactum_node::{Scribe, learner_config};
 use pactum_protocol::{Digest, Hparams};
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// Leaves the trained model in a folder, in Hugging Face's layout
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Keep the committed moments on disk while a window trains: less memory, more writing
+    /// Keep the optimizer's moments on disk: less than half of the memory, somewhat slower, the same bits
     #[arg(long)]
     offload: bool,
     /// Memory to keep within, such as 16GB [default: what this machine has left]
@@ -199,17 +199,19 @@ impl Session {
                 )));
             }
         };
-        let learner = match fs::read(dir.join(STATE)) {
-            Ok(snapshot) => Learner::restore(config, &snapshot)
+        let scratch = if args.offload { Some(Box::new(scratch(dir)?) as Box<dyn Scratch>) } else { None };
+        // A snapshot in the background would make the learner copy what it shares with it.
+        let scribe = if args.offload { Scribe::in_foreground() } else { Scribe::in_background() };
+        let learner = match (fs::File::open(dir.join(STATE)), scratch) {
+            (Ok(mut snapshot), scratch) => Learner::restore_from(config, &mut snapshot, scratch)
                 .map_err(|error| Failure::because(format!("cannot go on from {}", dir.display()), &error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Learner::new(config, args.seed)?,
-            Err(error) => return Err(Failure::because(format!("cannot read {}", dir.join(STATE).display()), &error)),
-        };
-        let (learner, scribe) = if args.offload {
-            // A snapshot in the background would hold in memory what is to lie on disk.
-            (learner.offloading(Box::new(scratch(dir)?)), Scribe::in_foreground())
-        } else {
-            (learner, Scribe::in_background())
+            (Err(error), Some(scratch)) if error.kind() == io::ErrorKind::NotFound => {
+                Learner::new(config, args.seed)?.offloading(scratch)?
+            }
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Learner::new(config, args.seed)?,
+            (Err(error), _) => {
+                return Err(Failure::because(format!("cannot read {}", dir.join(STATE).display()), &error));
+            }
         };
         let mut session = Self { learner, scribe, report, dir: dir.to_owned() };
         session.report.points.retain(|point| point.window < session.learner.window());
@@ -288,7 +290,7 @@ impl Session {
     /// goes on, and measured again.
     fn keep(&mut self) -> Result<(), Failure> {
         let (dir, json) = (self.dir.clone(), serde_json::to_vec_pretty(&self.report)?);
-        let snapshot = self.learner.capture(true)?;
+        let snapshot = self.learner.capture(true);
         let write = move || {
             replace(&dir.join(REPORT), |file| file.write_all(&json))?;
             replace(&dir.join(STATE), |file| snapshot.write(file))

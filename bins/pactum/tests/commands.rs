@@ -215,6 +215,8 @@ struct Killed {
     desk: Desk,
     /// Tokens of a window.
     window: u64,
+    /// Options besides.
+    options: &'static str,
 }
 
 impl Killed {
@@ -224,12 +226,12 @@ impl Killed {
     fn new() -> Self {
         let desk = Desk::new();
         let said = String::from_utf8(desk.run(&format!("{} whole", Self::TRAIN)).stdout).unwrap();
-        Self { window: tokens(&said).unwrap(), desk }
+        Self { window: tokens(&said).unwrap(), desk, options: "" }
     }
 
     /// Kills the training in `dir` once it has told of so many windows, and returns what it told later.
     fn kill(&self, dir: &str, told: usize) -> Vec<String> {
-        let mut command = self.desk.command(&format!("{} {dir}", Self::TRAIN));
+        let mut command = self.desk.command(&format!("{} {dir}{}", Self::TRAIN, self.options));
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         assert_eq!(lines.by_ref().take(told).filter(Result::is_ok).count(), told);
@@ -240,7 +242,7 @@ impl Killed {
 
     /// Goes on to the end, which must be that of a training that was not killed; returns the window at which it went on.
     fn go_on(&self, dir: &str) -> u64 {
-        let said = String::from_utf8(self.desk.run(&format!("{} {dir}", Self::TRAIN)).stdout).unwrap();
+        let said = String::from_utf8(self.desk.run(&format!("{} {dir}{}", Self::TRAIN, self.options)).stdout).unwrap();
         let read = |dir: &str| fs::read(self.desk.path(dir).join("state.snapshot")).unwrap();
         assert!(read(dir) == read("whole"), "{dir}");
         let points = |dir: &str| self.desk.json(&format!("{dir}/train.json"))["points"].clone();
@@ -256,13 +258,17 @@ fn tokens(line: &str) -> Option<u64> {
 
 #[test]
 fn a_training_that_is_killed_loses_one_window_at_most() {
-    let killed = Killed::new();
-    for told in 1..4 {
-        let dir = format!("killed-{told}");
+    let mut killed = Killed::new();
+    for (number, (options, told)) in
+        [("", 1), ("", 2), ("", 3), (" --offload", 1), (" --offload", 3)].iter().enumerate()
+    {
+        killed.options = options;
+        let (dir, told) = (format!("killed-{number}"), *told);
         killed.kill(&dir, told);
         let at = killed.go_on(&dir);
         assert!(at + 1 >= told as u64, "told of {told} windows, went on at window {at}");
     }
+    killed.options = "";
     // A pipe that nobody reads: the state of the third window is being written for ever, and the fourth is not told of.
     killed.desk.does("train --preset micro --data some.txt --threads 1 --windows 2 --dir slow");
     let pipe = killed.desk.path("slow/state.draft");

@@ -94,14 +94,14 @@ fn plans_say_what_fits() {
     let plan = good(&["model", "plan", "mini", "--batch", "4", "--memory", "16GB"]);
     assert!(plan.contains("memory of a training step, 4 rows of 256 tokens, f32:"), "{plan}");
     assert!(plan.contains("memory to fit into    16.0 GB"), "{plan}");
-    assert_eq!(plan.matches("  fits").count(), 6, "{plan}");
+    assert_eq!(plan.matches("  fits").count(), 8, "{plan}");
     assert!(plan.contains("largest batch in one pass: ") && !plan.contains("none"), "{plan}");
 
     let short = good(&["model", "plan", "mini", "--sequence", "64", "--memory", "200MB"]);
     assert!(short.contains("1 rows of 64 tokens"), "{short}");
 
     let large = refused(&["model", "plan", "70b", "--memory", "16GB"], 1, "nothing fits: choose a smaller model");
-    assert_eq!(large.out.matches("does not fit").count(), 6, "{}", large.out);
+    assert_eq!(large.out.matches("does not fit").count(), 8, "{}", large.out);
     assert!(large.out.contains("largest batch in one pass: none"), "{}", large.out);
     refused(&["model", "plan", "mini", "--memory", "much"], 2, "is no amount of memory: write 512MB or 16GB");
 }
@@ -113,7 +113,12 @@ fn a_training_that_does_not_fit_is_refused_with_the_table() {
     let arguments = ["train", "--preset", "tiny", "--memory", "10MB", "--dir", &dir.to_string_lossy()];
     let said = refused(&arguments, 1, "this training needs ");
     assert!(said.err.contains("10.0 MB are left"), "{}", said.err);
-    assert!(said.err.contains("  together, training alone"), "{}", said.err);
+    // What the refusal asks for is what the table says of training with and without moments in memory.
+    let offloading = refused(&[&arguments[..], &["--offload"]].concat(), 1, "this training needs ");
+    for (said, row) in [(&said, "  together, training alone"), (&offloading, "  training alone with --offload")] {
+        let needed = said.err.lines().find_map(|line| line.strip_prefix(row)).unwrap().trim();
+        assert!(said.err.contains(&format!("this training needs {needed}")), "{}", said.err);
+    }
     assert!(!dir.exists(), "nothing was begun");
 }
 

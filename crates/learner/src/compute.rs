@@ -1,5 +1,6 @@
-use crate::{Learner, LearnerError};
-use pactum_model::{Accelerator, AdamW, Engine, Executor, StepError, Tokens, TrainStep};
+use crate::optimizer::Optimizer;
+use crate::{InnerError, Learner, LearnerError};
+use pactum_model::{Accelerator, Engine, Executor, Tokens, TrainStep};
 
 /// Where a learner computes.
 pub(crate) struct Compute {
@@ -36,35 +37,37 @@ impl Learner {
     /// One step of the working copy. `first` says that no step was made since the copy was last stored.
     pub(crate) fn train_step(
         &mut self,
-        optimizer: &mut AdamW,
+        optimizer: &mut Optimizer,
         batch: &Tokens<'_>,
         rate: f32,
         first: bool,
-    ) -> Result<TrainStep, StepError> {
+    ) -> Result<TrainStep, InnerError> {
+        let fresh = self.compute.accelerator.as_ref().filter(|_| first).map(|_| self.fresh_in_memory());
         let working = &mut self.working;
         let Compute { engine, accelerator } = &mut self.compute;
         if let Some(accelerator) = accelerator {
-            if first {
-                accelerator.load(&working.theta, optimizer)?;
+            if let Some(fresh) = fresh {
+                accelerator.load(&working.theta, &*optimizer.in_memory(fresh)?)?;
             }
-            return accelerator.step(batch, rate);
+            return Ok(accelerator.step(batch, rate)?);
         }
         working.gradient.resize(working.theta.len(), 0.0);
         let loss = engine.loss_and_gradient(&working.theta, batch, &mut working.gradient)?;
-        let report = optimizer.step(&mut working.theta, &working.gradient, rate);
+        let report = optimizer.step(&mut working.theta, &working.gradient, rate)?;
         Ok(TrainStep { loss, norm: report.norm, applied: report.applied })
     }
 
     /// Brings back what an accelerator made of the working copy in so many steps. If that fails, they were not made.
-    pub(crate) fn store_steps(&mut self, steps: u32) -> Result<(), StepError> {
+    pub(crate) fn store_steps(&mut self, steps: u32) -> Result<(), InnerError> {
+        if steps == 0 || self.compute.accelerator.is_none() {
+            return Ok(());
+        }
+        let fresh = self.fresh_in_memory();
         let working = &mut self.working;
         let (Some(accelerator), Some(optimizer)) = (&mut self.compute.accelerator, &mut working.optimizer) else {
             return Ok(());
         };
-        if steps == 0 {
-            return Ok(());
-        }
-        let stored = accelerator.store(&mut working.theta, optimizer);
+        let stored = optimizer.take_over(fresh, |made| accelerator.store(&mut working.theta, made));
         if stored.is_err() {
             working.steps -= steps;
         }

@@ -1,9 +1,8 @@
 use crate::Learner;
 use crate::learner::Held;
-use crate::shelf::Place;
-use pactum_model::{AdamW, StepError, Tokens};
+use crate::optimizer::Optimizer;
+use pactum_model::{StepError, Tokens};
 use std::io;
-use std::sync::Arc;
 
 /// What [`Learner::inner_steps`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -20,14 +19,14 @@ pub struct InnerReport {
     pub rejected: u32,
 }
 
-/// Why training ended early. The steps made before stay in the working copy.
+/// Why training ended early. The steps made before stay in the working copy, unless what is offloaded was lost.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InnerError {
     /// A batch does not fit the model, or a device failed; the steps made on it since the last report are then lost.
     #[error(transparent)]
     Step(#[from] StepError),
-    /// What was offloaded cannot be written or read.
+    /// What is offloaded cannot be written or read. The open window's steps are lost; what is committed is not.
     #[error("the optimizer's state cannot be laid aside: {0}; is the disk full?")]
     Scratch(#[from] io::Error),
 }
@@ -51,6 +50,10 @@ impl Learner {
         let mut report = InnerReport::default();
         let loss = self.make_steps(batches, steps, keep_going, &mut report);
         let stored = self.store_steps(report.steps);
+        if matches!((&loss, &stored), (Err(InnerError::Scratch(_)), _) | (_, Err(InnerError::Scratch(_)))) {
+            // A step may have been made in part.
+            self.working.steps = 0;
+        }
         self.ready_feedback()?;
         stored?;
         let positions = report.samples * (self.config.model.context as u64 + 1);
@@ -93,10 +96,9 @@ impl Learner {
     }
 
     /// Puts the working copy where the window's training starts, and returns its optimizer.
-    fn begin_window(&mut self) -> io::Result<AdamW> {
-        self.recall()?;
+    fn begin_window(&mut self) -> io::Result<Optimizer> {
         self.offload_feedback()?;
-        let optimizer = self.optimizer_at_start()?;
+        let optimizer = self.optimizer_at_start();
         self.working.theta.clone_from(&self.committed.theta);
         if let Some(ahead) = self.ahead() {
             ahead.step(&mut self.working.theta);
@@ -107,8 +109,8 @@ impl Learner {
     /// Lays E aside, if that is wanted. Its memory becomes the gradient's.
     fn offload_feedback(&mut self) -> io::Result<()> {
         if let (Held::Here(feedback), Some(shelf)) = (&self.committed.feedback, &self.shelf) {
-            shelf.put(Place::Feedback, feedback)?;
-            if let Held::Here(feedback) = std::mem::replace(&mut self.committed.feedback, Held::Away) {
+            let slot = shelf.put(feedback)?;
+            if let Held::Here(feedback) = std::mem::replace(&mut self.committed.feedback, Held::Away(slot)) {
                 self.reuse(feedback);
             }
         }
@@ -117,52 +119,31 @@ impl Learner {
 
     /// Once the steps are made the gradient has no use: there E waits to become E'.
     fn ready_feedback(&mut self) -> io::Result<()> {
-        match (&self.committed.feedback, &self.shelf) {
-            (Held::Away, Some(shelf)) => {
-                self.working.gradient.resize(self.committed.theta.len(), 0.0);
-                shelf.read(Place::Feedback, &mut self.working.gradient)
-            }
-            _ => Ok(()),
+        if let Held::Away(slot) = &self.committed.feedback {
+            // If it cannot be read there is no gradient left that could be taken for it.
+            self.working.gradient = slot.load(std::mem::take(&mut self.working.gradient))?;
         }
+        Ok(())
     }
 
     /// The optimizer in the middle of a window.
-    pub(crate) fn optimizer_in_training(&mut self) -> AdamW {
-        let from_pending = || self.pending.as_ref().map(|pending| AdamW::clone(&pending.optimizer));
+    pub(crate) fn optimizer_in_training(&mut self) -> Optimizer {
+        let from_pending = || self.pending.as_ref().map(|pending| Optimizer::clone(&pending.optimizer));
         self.working.optimizer.take().or_else(from_pending).unwrap_or_else(|| self.fresh_optimizer())
     }
 
-    /// A copy of the committed optimizer, or that one itself if it is laid aside.
-    fn optimizer_at_start(&mut self) -> io::Result<AdamW> {
-        let spare = self.working.optimizer.take();
-        match (std::mem::replace(&mut self.committed.optimizer, Held::Away), &self.shelf) {
-            (Held::Here(committed), Some(shelf)) => {
-                let kept = Arc::clone(&committed);
-                self.committed.optimizer = Held::Here(kept);
-                shelf.put(Place::First, committed.first_moments())?;
-                shelf.put(Place::Second, committed.second_moments())?;
-                self.committed.steps = committed.steps();
-                self.committed.optimizer = Held::Away;
-                drop(spare);
-                Ok(Arc::unwrap_or_clone(committed))
+    /// A copy of the committed optimizer.
+    fn optimizer_at_start(&mut self) -> Optimizer {
+        match (&self.committed.optimizer, self.working.optimizer.take()) {
+            (Some(committed), Some(mut spare)) => {
+                spare.copy_from(committed);
+                spare
             }
-            (Held::Here(committed), None) => {
-                let optimizer = match spare {
-                    Some(mut spare) => {
-                        spare.copy_from(&committed);
-                        spare
-                    }
-                    None => AdamW::clone(&committed),
-                };
-                self.committed.optimizer = Held::Here(committed);
-                Ok(optimizer)
-            }
-            (Held::Zero | Held::Away, _) => {
-                self.committed.optimizer = Held::Zero;
-                Ok(self.fresh_optimizer())
-            }
+            (Some(committed), None) => Optimizer::clone(committed),
+            (None, _) => self.fresh_optimizer(),
         }
     }
+
     /// Full rows of `context + 1` ids.
     pub(crate) fn tokens<'a>(&self, ids: &'a [u32]) -> Result<Tokens<'a>, StepError> {
         let columns = self.config.model.context + 1;

@@ -94,7 +94,7 @@ impl Learner {
         }
         let tokens = self.tokens(batch)?;
         // In the middle of a window the gradient's memory may hold what is to be sent, or the error feedback.
-        let spare = self.working.steps == 0 && !matches!(self.committed.feedback, Held::Away);
+        let spare = self.working.steps == 0 && !matches!(self.committed.feedback, Held::Away(_));
         let mut gradient = if spare { std::mem::take(&mut self.working.gradient) } else { Vec::new() };
         gradient.resize(self.committed.theta.len(), 0.0);
         let loss = self.compute.executor().loss_and_gradient(&self.committed.theta, &tokens, &mut gradient);

@@ -1,9 +1,11 @@
 use crate::compute::Compute;
-use crate::shelf::{Place, Scratch, Shelf};
+use crate::optimizer::{Away, Optimizer};
+use crate::shelf::{Scratch, Shelf, Slot};
 use crate::{LearnerConfig, LearnerError};
 use pactum_compress::{CodecError, Compressor, Layout, Limits, SparseUpdate, decode, payload_bytes_max};
 use pactum_model::{
-    AdamW, Engine, GenerateError, GenerateOptions, ParameterSpec, generate, initial_parameters, state_digest,
+    AdamW, Engine, GenerateError, GenerateOptions, ParameterSpec, StreamedAdamW, generate, initial_parameters,
+    state_digest,
 };
 use std::io;
 use std::sync::Arc;
@@ -27,17 +29,19 @@ pub struct Learner {
     pub(crate) pending: Option<Pending>,
     /// Losses per sequence at the committed parameters, by digest of the batch; of the open window only.
     pub(crate) base_losses: Vec<([u8; 32], Vec<f32>)>,
-    pub(crate) shelf: Option<Shelf>,
+    /// Where moments and error feedback lie, if not in memory.
+    pub(crate) shelf: Option<Arc<Shelf>>,
 }
 
 /// What is in `Arc` can be written to disk by another thread while the next window trains.
 pub(crate) struct Committed {
     pub(crate) theta: Arc<Vec<f32>>,
-    pub(crate) optimizer: Held<AdamW>,
+    /// `None` before the first step.
+    pub(crate) optimizer: Option<Arc<Optimizer>>,
     /// Inner steps that the optimizer has made.
     pub(crate) steps: u64,
     /// E, the part of earlier differences that no payload carried.
-    pub(crate) feedback: Held<Vec<f32>>,
+    pub(crate) feedback: Held,
     pub(crate) window: u64,
     /// With a delay: this node's own payload of the window before, whose updates are not applied yet.
     pub(crate) sent: Option<Arc<Sent>>,
@@ -45,13 +49,13 @@ pub(crate) struct Committed {
     pub(crate) share: f32,
 }
 
-/// Committed state that is not always in memory.
-pub(crate) enum Held<T> {
+/// A committed vector that is not always in memory.
+pub(crate) enum Held {
     /// Zero everywhere.
     Zero,
-    Here(Arc<T>),
+    Here(Arc<Vec<f32>>),
     /// On the shelf, while a window trains.
-    Away,
+    Away(Arc<Slot>),
 }
 
 /// A payload on its way.
@@ -65,7 +69,7 @@ pub(crate) struct Sent {
 pub(crate) struct Working {
     pub(crate) theta: Vec<f32>,
     /// Without a step in this window an old one, kept for its memory.
-    pub(crate) optimizer: Option<AdamW>,
+    pub(crate) optimizer: Option<Optimizer>,
     /// After the steps, if E is on the shelf: E, which becomes E'.
     pub(crate) gradient: Vec<f32>,
     /// Steps made in this window.
@@ -76,7 +80,7 @@ pub(crate) struct Pending {
     /// E' = decay * E + (start - working).
     pub(crate) accumulated: Arc<Vec<f32>>,
     /// The optimizer after the window's steps.
-    pub(crate) optimizer: Arc<AdamW>,
+    pub(crate) optimizer: Arc<Optimizer>,
     pub(crate) sent: Arc<Sent>,
 }
 
@@ -105,7 +109,7 @@ impl Learner {
             limits: Limits::new(settings),
             committed: Committed {
                 theta: Arc::new(theta),
-                optimizer: Held::Zero,
+                optimizer: None,
                 steps: 0,
                 feedback: Held::Zero,
                 window: 0,
@@ -121,13 +125,39 @@ impl Learner {
         })
     }
 
-    /// Lays the committed optimizer and the error feedback down in `scratch` while a window trains, three vectors of the
-    /// parameters' length, so that memory holds only one pair of moments and no error feedback then. Nothing else changes, no
-    /// bit either; see [`MemoryPlan`](crate::MemoryPlan) for what it saves.
-    #[must_use]
-    pub fn offloading(mut self, scratch: Box<dyn Scratch>) -> Self {
+    /// Keeps the optimizer's moments in `scratch`, through which they pass piece by piece in every step, and the error feedback
+    /// while a window trains. Memory then holds three vectors of the parameters' length and the engine's buffers, and
+    /// `scratch` grows to five, or to seven where a window is trained further after its payload was made. Nothing else
+    /// changes, no bit either.
+    ///
+    /// With an [accelerator](Learner::accelerated), moments come into memory when they go to the device or come from it.
+    ///
+    /// # Errors
+    /// If the moments that it has already cannot be written.
+    pub fn offloading(mut self, scratch: Box<dyn Scratch>) -> io::Result<Self> {
         self.shelf = Some(Shelf::new(scratch, self.committed.theta.len()));
-        self
+        if let Some(committed) = self.committed.optimizer.take() {
+            self.committed.optimizer = Some(Arc::new(self.laid_down(&committed)?));
+        }
+        if let Some(working) = self.working.optimizer.take().filter(|_| self.working.steps > 0) {
+            self.working.optimizer = Some(self.laid_down(&working)?);
+        }
+        if let Some(mut pending) = self.pending.take() {
+            pending.optimizer = Arc::new(self.laid_down(&pending.optimizer)?);
+            self.pending = Some(pending);
+        }
+        Ok(self)
+    }
+
+    /// The same state on the shelf.
+    fn laid_down(&self, optimizer: &Optimizer) -> io::Result<Optimizer> {
+        match (optimizer, self.fresh_optimizer()) {
+            (Optimizer::Here(optimizer), Optimizer::Away(mut away)) => {
+                away.keep(optimizer)?;
+                Ok(Optimizer::Away(away))
+            }
+            _ => Ok(optimizer.clone()),
+        }
     }
 
     /// The configuration it was made with.
@@ -155,7 +185,7 @@ impl Learner {
     pub fn feedback(&self) -> &[f32] {
         match &self.committed.feedback {
             Held::Here(feedback) => feedback,
-            Held::Zero | Held::Away => &[],
+            Held::Zero | Held::Away(_) => &[],
         }
     }
 
@@ -201,22 +231,23 @@ impl Learner {
         Ok(())
     }
 
-    /// Brings back what is on the shelf.
-    pub(crate) fn recall(&mut self) -> io::Result<()> {
-        let Some(shelf) = &self.shelf else { return Ok(()) };
-        if let Held::Away = self.committed.feedback {
-            self.committed.feedback = Held::Here(Arc::new(shelf.load(Place::Feedback)?));
-        }
-        if let Held::Away = self.committed.optimizer {
-            let mut optimizer = self.working.optimizer.take().unwrap_or_else(|| self.fresh_optimizer());
-            let moments = [shelf.load(Place::First)?, shelf.load(Place::Second)?];
-            optimizer.restore(&moments[0], &moments[1], self.committed.steps).map_err(io::Error::other)?;
-            self.committed.optimizer = Held::Here(Arc::new(optimizer));
+    /// Brings back the error feedback, into the gradient's memory.
+    fn recall(&mut self) -> io::Result<()> {
+        if let Held::Away(slot) = &self.committed.feedback {
+            let feedback = slot.load(std::mem::take(&mut self.working.gradient))?;
+            self.committed.feedback = Held::Here(Arc::new(feedback));
         }
         Ok(())
     }
 
-    pub(crate) fn fresh_optimizer(&self) -> AdamW {
+    /// An optimizer before the first step.
+    pub(crate) fn fresh_optimizer(&self) -> Optimizer {
+        let Some(shelf) = &self.shelf else { return Optimizer::Here(self.fresh_in_memory()) };
+        let (settings, specs) = (self.config.inner.optimizer, self.config.model.parameters());
+        Optimizer::Away(Away::fresh(StreamedAdamW::new(settings, &specs).on_threads_of(&self.compute.engine), shelf))
+    }
+
+    pub(crate) fn fresh_in_memory(&self) -> AdamW {
         AdamW::new(self.config.inner.optimizer, &self.config.model.parameters()).on_threads_of(&self.compute.engine)
     }
 }

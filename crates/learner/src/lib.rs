@@ -13,6 +13,7 @@ mod judge;
 mod probe;
 
 mod bytes;
+mod optimizer;
 mod shelf;
 mod snapshot;
 

@@ -38,10 +38,16 @@ impl MemoryPlan {
         self.alone_bytes() + self.model.vector_bytes
     }
 
-    /// Bytes that either holds if it [offloads](crate::Learner::offloading): the committed moments and the error feedback lie
-    /// on disk while a window trains, so that θ, θ', the gradient and one pair of moments remain.
+    /// Bytes that training alone holds if it [offloads](crate::Learner::offloading): all moments lie on disk, so that θ, θ' and
+    /// the gradient remain.
     pub fn offloaded_bytes(&self) -> u64 {
-        5 * self.model.vector_bytes + self.engine_bytes()
+        3 * self.model.vector_bytes + self.engine_bytes()
+    }
+
+    /// Bytes that a miner of a network holds if it [offloads](crate::Learner::offloading): as training alone, for the error
+    /// feedback lies on disk while there is a gradient; and the bytes of a checkpoint, for a moment.
+    pub fn offloaded_network_bytes(&self) -> u64 {
+        self.offloaded_bytes() + self.model.vector_bytes
     }
 
     /// Bytes that training alone holds on this side if an [accelerator](crate::Learner::accelerated) makes the steps: as alone
@@ -83,7 +89,8 @@ impl fmt::Display for MemoryPlan {
             ("together, training alone", self.alone_bytes()),
             ("error feedback", vector),
             ("together, a miner in a network", self.network_bytes()),
-            ("either of them with --offload", self.offloaded_bytes()),
+            ("training alone with --offload", self.offloaded_bytes()),
+            ("a miner with --offload", self.offloaded_network_bytes()),
             ("training alone on a device, on this side", self.accelerated_bytes()),
             ("a miner on a device, on this side", self.accelerated_network_bytes()),
         ] {
@@ -103,7 +110,8 @@ mod tests {
         let vector = 4 * micro().model.count() as u64;
         assert_eq!(plan.alone_bytes(), 7 * vector + plan.engine_bytes());
         assert_eq!(plan.network_bytes(), 8 * vector + plan.engine_bytes());
-        assert_eq!(plan.offloaded_bytes(), 5 * vector + plan.engine_bytes());
+        assert_eq!(plan.offloaded_bytes(), 3 * vector + plan.engine_bytes());
+        assert_eq!(plan.offloaded_network_bytes(), 4 * vector + plan.engine_bytes());
         assert_eq!(plan.accelerated_bytes(), 10 * vector);
         assert_eq!(plan.accelerated_network_bytes(), 11 * vector);
         assert_eq!(plan.validator_bytes(), vector + plan.engine_bytes());
@@ -114,7 +122,7 @@ mod tests {
             text.starts_with("memory of a learner, steps of 4 sequences of 16 tokens, 4 at once, f32:\n"),
             "{text}"
         );
-        assert_eq!(text.lines().count(), 12);
+        assert_eq!(text.lines().count(), 13);
     }
 
     #[test]

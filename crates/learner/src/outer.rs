@@ -42,7 +42,7 @@ impl Learner {
             Held::Zero => accumulated.fill(0.0),
             Held::Here(feedback) => accumulated.copy_from_slice(feedback),
             // The end of the inner steps has put it there.
-            Held::Away => {}
+            Held::Away(_) => {}
         }
         let payload = self.encode(&mut accumulated);
         let update = self.check(&payload).ok()?;
@@ -137,14 +137,14 @@ impl Learner {
         let working = if self.working.steps > 0 { self.working.optimizer.take().map(Arc::new) } else { None };
         let Some(optimizer) = working.or_else(|| pending.map(|pending| Arc::clone(&pending.optimizer))) else { return };
         self.committed.steps = optimizer.steps();
-        if let Held::Here(old) = std::mem::replace(&mut self.committed.optimizer, Held::Here(optimizer)) {
+        if let Some(old) = self.committed.optimizer.replace(optimizer) {
             self.working.optimizer = Arc::into_inner(old);
         }
     }
 
     /// Closes the open window: what the copies hold beyond this is void.
     fn close_window(&mut self) {
-        if let Held::Away = self.committed.feedback
+        if let Held::Away(_) = self.committed.feedback
             && !self.working.gradient.is_empty()
         {
             // Trained, but never compressed: the gradient holds E.
@@ -186,7 +186,7 @@ impl Learner {
 
     /// Puts what was sent in vain back into E.
     fn give_back(&mut self, sent: &Sent) {
-        if let Held::Away = self.committed.feedback {
+        if let Held::Away(_) = self.committed.feedback {
             self.committed.feedback = Held::Here(Arc::new(std::mem::take(&mut self.working.gradient)));
         }
         if let Held::Zero = self.committed.feedback {

@@ -1,12 +1,13 @@
 use crate::LearnerConfig;
-use crate::bytes::stream_floats;
+use crate::bytes::{stream_floats, stream_zeros};
 use crate::learner::{Held, Learner, Sent};
-use crate::shelf::Place;
-use pactum_model::AdamW;
+use crate::optimizer::{Moment, Optimizer};
+use crate::shelf::Slot;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 mod restore;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -85,8 +86,9 @@ pub struct Snapshot {
 enum Part {
     Zero(usize),
     Floats(Arc<Vec<f32>>),
-    First(Arc<AdamW>),
-    Second(Arc<AdamW>),
+    /// The first moments, or the second ones.
+    Moments(Arc<Optimizer>, Moment),
+    Shelved(Arc<Slot>),
 }
 
 impl Snapshot {
@@ -99,12 +101,10 @@ impl Snapshot {
         out.write_all(&self.header.encode())?;
         for part in &self.vectors {
             match part {
-                Part::Zero(count) => {
-                    io::copy(&mut io::Read::take(io::repeat(0), 4 * *count as u64), &mut out).map(drop)?
-                }
+                Part::Zero(count) => stream_zeros(&mut out, *count)?,
                 Part::Floats(values) => stream_floats(&mut out, values)?,
-                Part::First(optimizer) => stream_floats(&mut out, optimizer.first_moments())?,
-                Part::Second(optimizer) => stream_floats(&mut out, optimizer.second_moments())?,
+                Part::Moments(optimizer, moment) => optimizer.write(*moment, &mut out)?,
+                Part::Shelved(slot) => slot.copy_to(&mut out)?,
             }
         }
         self.payloads.iter().try_for_each(|sent| out.write_all(&sent.payload))?;
@@ -135,25 +135,23 @@ impl Learner {
     /// # Errors
     /// If what is [offloaded](Learner::offloading) cannot be read.
     pub fn snapshot(&self, full: bool) -> io::Result<Vec<u8>> {
-        let snapshot = self.capture(full)?;
+        let snapshot = self.capture(full);
         let mut bytes = Vec::with_capacity(snapshot.bytes());
         snapshot.write(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// [`Learner::snapshot`], yet to be written; this copies nothing that is in memory.
-    ///
-    /// # Errors
-    /// As [`Learner::snapshot`].
-    pub fn capture(&self, full: bool) -> io::Result<Snapshot> {
+    /// [`Learner::snapshot`], yet to be written; this copies nothing. What is [offloaded](Learner::offloading) is read piece by
+    /// piece when it is written.
+    pub fn capture(&self, full: bool) -> Snapshot {
         let pending = self.pending.as_ref().filter(|_| full);
         let mut vectors = vec![Part::Floats(Arc::clone(&self.committed.theta))];
         let (mut steps, mut pending_steps) = (0, 0);
         if full {
             steps = pending.map_or(self.committed.steps, |pending| pending.optimizer.steps());
             pending_steps = u32::try_from(steps.saturating_sub(self.committed.steps)).unwrap_or(u32::MAX);
-            vectors.extend(self.moments()?);
-            vectors.push(self.feedback_part()?);
+            vectors.extend(self.moments());
+            vectors.push(self.feedback_part());
         }
         vectors.extend(pending.map(|pending| Part::Floats(Arc::clone(&pending.accumulated))));
         let sent = self.committed.sent.as_ref().filter(|_| full);
@@ -170,35 +168,31 @@ impl Learner {
             payload_bytes: pending.map_or(0, |pending| pending.sent.payload.len() as u64),
             delayed: (self.config.outer.apply_delay > 0).then_some(delayed),
         };
-        Ok(Snapshot { header, vectors, payloads })
+        Snapshot { header, vectors, payloads }
     }
 
     /// The moments of a full snapshot.
-    fn moments(&self) -> io::Result<[Part; 2]> {
-        let optimizer = match (&self.pending, &self.committed.optimizer) {
-            (Some(pending), _) => &pending.optimizer,
-            (None, Held::Here(optimizer)) => optimizer,
-            (None, Held::Zero) => return Ok([self.zero(), self.zero()]),
-            (None, Held::Away) => return Ok([self.shelved(Place::First)?, self.shelved(Place::Second)?]),
+    fn moments(&self) -> [Part; 2] {
+        let optimizer = match &self.pending {
+            Some(pending) => Some(&pending.optimizer),
+            None => self.committed.optimizer.as_ref(),
         };
-        Ok([Part::First(Arc::clone(optimizer)), Part::Second(Arc::clone(optimizer))])
+        [Moment::First, Moment::Second].map(|moment| match optimizer {
+            Some(optimizer) => Part::Moments(Arc::clone(optimizer), moment),
+            None => self.zero(),
+        })
     }
 
-    fn feedback_part(&self) -> io::Result<Part> {
+    fn feedback_part(&self) -> Part {
         match &self.committed.feedback {
-            Held::Here(feedback) => Ok(Part::Floats(Arc::clone(feedback))),
-            Held::Zero => Ok(self.zero()),
-            Held::Away => self.shelved(Place::Feedback),
+            Held::Here(feedback) => Part::Floats(Arc::clone(feedback)),
+            Held::Zero => self.zero(),
+            Held::Away(slot) => Part::Shelved(Arc::clone(slot)),
         }
     }
 
     fn zero(&self) -> Part {
         Part::Zero(self.committed.theta.len())
-    }
-
-    fn shelved(&self, place: Place) -> io::Result<Part> {
-        let shelf = self.shelf.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Part::Floats(Arc::new(shelf.load(place)?)))
     }
 }
 

@@ -8,6 +8,10 @@ use crate::kernel::adam::{Factors, PIECE, square_sum, update};
 use crate::layout::ParameterSpec;
 use crate::team::Team;
 
+mod streamed;
+
+pub use streamed::{MomentStore, StreamedAdamW};
+
 /// Settings of [`AdamW`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWConfig {
@@ -53,10 +57,16 @@ impl AdamWConfig {
 /// With bias correction; weight decay is decoupled and acts before the update, as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct AdamW {
-    config: AdamWConfig,
-    spans: Vec<Span>,
+    rule: Rule,
     first: Vec<f32>,
     second: Vec<f32>,
+}
+
+/// What makes a step of parameters, gradient and moments, wherever the moments are.
+#[derive(Clone, Debug)]
+struct Rule {
+    config: AdamWConfig,
+    spans: Vec<Span>,
     step: u64,
     team: Arc<Team>,
     /// Sums of squares of the gradient's pieces.
@@ -126,19 +136,54 @@ pub enum MomentsError {
     },
 }
 
+impl Rule {
+    fn new(config: AdamWConfig, specs: &[ParameterSpec]) -> Self {
+        let spans = spans(specs);
+        let count = spans.last().map_or(0, |span| span.range.end);
+        Self { config, spans, step: 0, team: Arc::new(Team::alone()), squares: vec![0.0; count.div_ceil(PIECE)] }
+    }
+
+    fn count(&self) -> usize {
+        self.spans.last().map_or(0, |span| span.range.end)
+    }
+
+    fn check(&self, parameters: &[f32], gradient: &[f32]) {
+        assert_eq!(parameters.len(), self.count(), "parameters have the optimizer's length");
+        assert_eq!(gradient.len(), self.count(), "the gradient has the optimizer's length");
+    }
+
+    /// The gradient's norm, and the factors of the next step, which counts as made; none if the norm is not finite. Call it
+    /// within [`Team::enter`].
+    fn begin(&mut self, gradient: &[f32], rate: f32) -> (StepReport, Option<Factors>) {
+        let pieces = self.squares.iter_mut().zip(gradient.chunks(PIECE));
+        self.team.each(pieces, |(sum, piece)| *sum = square_sum(piece));
+        let norm = self.squares.iter().map(|&sum| f64::from(sum)).sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            return (StepReport { norm, applied: false }, None);
+        }
+        self.step += 1;
+        (StepReport { norm, applied: true }, Some(self.config.factors(self.step, norm, rate)))
+    }
+}
+
+impl Span {
+    fn factors(&self, factors: Factors) -> Factors {
+        if self.decays { factors } else { Factors { keep: 1.0, ..factors } }
+    }
+}
+
 impl AdamW {
     /// An optimizer for the given tensors, with moments zero. `specs` are those of `ModelConfig::parameters`.
     pub fn new(config: AdamWConfig, specs: &[ParameterSpec]) -> Self {
-        let spans = spans(specs);
-        let count = spans.last().map_or(0, |span| span.range.end);
-        let (first, second, squares) = (vec![0.0; count], vec![0.0; count], vec![0.0; count.div_ceil(PIECE)]);
-        Self { config, spans, first, second, step: 0, team: Arc::new(Team::alone()), squares }
+        let rule = Rule::new(config, specs);
+        let (first, second) = (vec![0.0; rule.count()], vec![0.0; rule.count()]);
+        Self { rule, first, second }
     }
 
     /// Lets the steps run on the engine's threads too; the bits stay the same.
     #[must_use]
     pub fn on_threads_of(mut self, engine: &Engine) -> Self {
-        self.team = engine.team();
+        self.rule.team = engine.team();
         self
     }
 
@@ -147,41 +192,34 @@ impl AdamW {
     /// # Panics
     /// If a vector's length is not that of the optimizer.
     pub fn step(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f32) -> StepReport {
-        assert_eq!(parameters.len(), self.first.len(), "parameters have the optimizer's length");
-        assert_eq!(gradient.len(), self.first.len(), "the gradient has the optimizer's length");
-        let team = Arc::clone(&self.team);
+        self.rule.check(parameters, gradient);
+        let team = Arc::clone(&self.rule.team);
         team.enter(|| self.run(parameters, gradient, rate))
     }
 
     fn run(&mut self, parameters: &mut [f32], gradient: &[f32], rate: f32) -> StepReport {
-        let pieces = self.squares.iter_mut().zip(gradient.chunks(PIECE));
-        self.team.each(pieces, |(sum, piece)| *sum = square_sum(piece));
-        let norm = self.squares.iter().map(|&sum| f64::from(sum)).sum::<f64>().sqrt();
-        if !norm.is_finite() {
-            return StepReport { norm, applied: false };
-        }
-        self.step += 1;
-        let factors = self.config.factors(self.step, norm, rate);
-        for Span { range, decays } in &self.spans {
-            let by = if *decays { factors } else { Factors { keep: 1.0, ..factors } };
+        let (report, factors) = self.rule.begin(gradient, rate);
+        let Some(factors) = factors else { return report };
+        for span in &self.rule.spans {
+            let (range, by) = (span.range.clone(), span.factors(factors));
             let (first, second) = (&mut self.first[range.clone()], &mut self.second[range.clone()]);
             let moments = first.chunks_mut(PIECE).zip(second.chunks_mut(PIECE));
-            let values = parameters[range.clone()].chunks_mut(PIECE).zip(gradient[range.clone()].chunks(PIECE));
-            self.team.each(values.zip(moments), |((parameters, gradient), (first, second))| {
+            let values = parameters[range.clone()].chunks_mut(PIECE).zip(gradient[range].chunks(PIECE));
+            self.rule.team.each(values.zip(moments), |((parameters, gradient), (first, second))| {
                 update(parameters, gradient, first, second, by);
             });
         }
-        StepReport { norm, applied: true }
+        report
     }
 
     /// Its settings.
     pub fn config(&self) -> &AdamWConfig {
-        &self.config
+        &self.rule.config
     }
 
     /// Steps made so far.
     pub fn steps(&self) -> u64 {
-        self.step
+        self.rule.step
     }
 
     /// First moments, in the order of the parameters.
@@ -202,7 +240,7 @@ impl AdamW {
         check_moments(first, second, self.first.len())?;
         self.first.copy_from_slice(first);
         self.second.copy_from_slice(second);
-        self.step = steps;
+        self.rule.step = steps;
         Ok(())
     }
 
@@ -210,7 +248,7 @@ impl AdamW {
     #[cfg(feature = "cuda")]
     pub(crate) fn replace(&mut self, [first, second]: [Vec<f32>; 2], steps: u64) {
         debug_assert_eq!([first.len(), second.len()], [self.first.len(); 2], "moments have the optimizer's length");
-        (self.first, self.second, self.step) = (first, second, steps);
+        (self.first, self.second, self.rule.step) = (first, second, steps);
     }
 
     /// Takes over the state of another optimizer for the same tensors, without allocating.
@@ -220,7 +258,7 @@ impl AdamW {
     pub fn copy_from(&mut self, other: &Self) {
         self.first.copy_from_slice(&other.first);
         self.second.copy_from_slice(&other.second);
-        self.step = other.step;
+        self.rule.step = other.rule.step;
     }
 }
 

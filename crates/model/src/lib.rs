@@ -28,7 +28,7 @@ mod hub;
 mod score;
 
 pub use accelerator::{Accelerator, TrainStep};
-pub use adamw::{AdamW, AdamWConfig, MomentsError, StepReport};
+pub use adamw::{AdamW, AdamWConfig, MomentStore, MomentsError, StepReport, StreamedAdamW};
 pub use config::{ConfigError, ModelConfig, RopeScaling};
 #[cfg(feature = "cuda")]
 pub use device::{DeviceEngine, DeviceEngineError, DeviceTrainer, Precision, RestoreError};

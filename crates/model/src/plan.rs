@@ -42,6 +42,11 @@ impl Plan {
         4 * self.vector_bytes + self.kept_bytes + self.work_bytes
     }
 
+    /// The same as [`Plan::train_bytes`] with the moments in a [store](crate::StreamedAdamW) outside of memory.
+    pub fn streamed_bytes(&self) -> u64 {
+        2 * self.vector_bytes + self.kept_bytes + self.work_bytes
+    }
+
     /// Bytes that generation and losses hold at most: parameters and the engine's buffers.
     pub fn inference_bytes(&self) -> u64 {
         self.vector_bytes + self.kept_bytes + self.work_bytes
@@ -97,7 +102,8 @@ impl fmt::Display for Plan {
         writeln!(out, "  kept by blocks  {:>11}", bytes_text(self.kept_bytes))?;
         writeln!(out, "  working buffers {:>11}", bytes_text(self.work_bytes))?;
         writeln!(out, "  together        {:>11}", bytes_text(self.train_bytes()))?;
-        write!(out, "  if recomputing  {:>11}", bytes_text(self.recomputing_bytes()))
+        writeln!(out, "  if recomputing  {:>11}", bytes_text(self.recomputing_bytes()))?;
+        write!(out, "  moments on disk {:>11}", bytes_text(self.streamed_bytes()))
     }
 }
 
@@ -156,6 +162,6 @@ mod tests {
         let text = ModelConfig::preset("70b").unwrap().plan(1).unwrap().to_string();
         assert!(text.starts_with("parameters            72.7 G   (4.29 G in embedding and head)\n"), "{text}");
         assert!(text.contains("\n  moments              582 GB\n"), "{text}");
-        assert_eq!(text.lines().count(), 11);
+        assert_eq!(text.lines().count(), 12);
     }
 }

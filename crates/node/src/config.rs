@@ -29,7 +29,7 @@ pub struct Config {
     pub wallet: Option<PathBuf>,
     /// Threads for computing; 0 takes all cores.
     pub threads: usize,
-    /// Whether a miner keeps its optimizer's committed moments and its error feedback on disk while it trains.
+    /// Whether a miner keeps its optimizer's moments on disk, and its error feedback while it trains.
     pub offload: bool,
     /// Where a miner trains and a validator judges.
     pub device: Device,
@@ -109,7 +109,7 @@ impl Config {
         let offload = match role {
             Role::Validator => String::new(),
             Role::Miner => format!(
-                "\n# Keep the committed moments and the error feedback on disk while training: less memory, more waiting.\n\
+                "\n# Keep the optimizer's moments on disk, and the error feedback while training: less memory, more waiting.\n\
                  offload = {}\n",
                 config.offload
             ),
@@ -165,7 +165,7 @@ impl Config {
     pub fn memory(&self, role: Role, plan: &MemoryPlan) -> u64 {
         match (role, self.device, self.offload) {
             (Role::Miner, Device::Cpu, false) => plan.network_bytes(),
-            (Role::Miner, Device::Cpu, true) => plan.offloaded_bytes(),
+            (Role::Miner, Device::Cpu, true) => plan.offloaded_network_bytes(),
             (Role::Miner, _, false) => plan.accelerated_network_bytes(),
             (Role::Miner, _, true) => plan.accelerated_bytes(),
             (Role::Validator, Device::Cpu, _) => plan.validator_bytes(),

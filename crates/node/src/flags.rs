@@ -36,7 +36,7 @@ pub struct Flags {
     /// Threads for computing; 0 takes all cores
     #[arg(long, value_name = "N", env = "PACTUM_THREADS")]
     pub threads: Option<usize>,
-    /// Keep a miner's committed moments and error feedback on disk while it trains: less memory, more waiting
+    /// Keep a miner's moments on disk, and its error feedback while it trains: less memory, more waiting
     #[arg(long, env = "PACTUM_OFFLOAD")]
     pub offload: bool,
     /// Where a miner trains and a validator judges; all but the processor need a program built with the feature `cuda`

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,8 +72,8 @@ struct Sent {
 pub struct Recovered {
     /// The newest committed window that could be read.
     pub entry: Entry,
-    /// The learner's snapshot.
-    pub snapshot: Vec<u8>,
+    /// The file of the learner's snapshot, whose digest is that of the journal.
+    pub snapshot: PathBuf,
     /// The score book of a validator. It may be ahead of the entry by the window that the crash cost.
     pub scores: Option<ScoreBook>,
     /// The payload that a miner made in the window it stood at.
@@ -148,12 +148,11 @@ impl DiskJournal {
                 damaged += 1;
                 continue;
             };
-            match fs::read(self.store.snapshot_path(&line)) {
-                Ok(snapshot) if Digest::of(&snapshot) == line.snapshot => {
-                    return Ok(Some(line.recovered(snapshot, scores, damaged)));
-                }
-                _ => damaged += 1,
+            let snapshot = self.store.snapshot_path(&line);
+            if digest_of(&snapshot).is_ok_and(|digest| digest == line.snapshot) {
+                return Ok(Some(line.recovered(snapshot, scores, damaged)));
             }
+            damaged += 1;
         }
         if lines.is_empty() { Ok(None) } else { Err(JournalError::Damaged { folder: self.store.folder.clone() }) }
     }
@@ -178,7 +177,7 @@ impl Line {
         Self { next, previous, state, snapshot: Digest::ZERO, submitted, scores: None }
     }
 
-    fn recovered(self, snapshot: Vec<u8>, scores: Option<ScoreBook>, damaged: u32) -> Recovered {
+    fn recovered(self, snapshot: PathBuf, scores: Option<ScoreBook>, damaged: u32) -> Recovered {
         let entry = Entry { next: self.next, previous: self.previous, state: self.state };
         let submitted = self.submitted.map(|sent| Submitted {
             window: self.next,
@@ -310,6 +309,13 @@ fn write_hashed(path: &Path, snapshot: &dyn Snapshot) -> io::Result<Digest> {
         out.out.flush()
     })?;
     Ok(digest)
+}
+
+/// That of a file, which need not fit into memory.
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut hashing = Hashing { out: io::sink(), hasher: blake3::Hasher::new() };
+    io::copy(&mut BufReader::with_capacity(1 << 18, File::open(path)?), &mut hashing)?;
+    Ok(Digest(*hashing.hasher.finalize().as_bytes()))
 }
 
 struct Hashing<W> {

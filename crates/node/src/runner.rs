@@ -278,22 +278,25 @@ impl Runner {
             journal = journal.in_foreground();
         }
         let scores = (self.role == Role::Validator).then(ScoreBook::new);
+        let offload = self.config.offload && self.role == Role::Miner;
+        let mut scratch = if offload { Some(self.scratch()?) } else { None };
         let mut standing = Standing { next: Window(0), previous: Digest::ZERO, scores, submitted: None };
         if let Some(recovered) = journal.recover()? {
             if recovered.damaged > 0 {
                 warn!(windows = recovered.damaged, "the newest snapshot is damaged; going on from the one before");
             }
-            trainer.restore(&recovered.snapshot, &recovered.entry)?;
+            trainer.restore(&recovered, scratch.take())?;
             standing.next = recovered.entry.next;
             standing.previous = recovered.entry.previous;
             standing.scores = recovered.scores.or(standing.scores);
             standing.submitted = recovered.submitted.filter(|_| self.role == Role::Miner);
         }
+        if let Some(scratch) = scratch {
+            let folder = |source| NodeError::Folder { path: self.config.dir.clone(), source };
+            trainer = trainer.offloading(scratch).map_err(folder)?;
+        }
         if let Some(accelerator) = accelerator {
             trainer = trainer.accelerated(accelerator)?;
-        }
-        if self.config.offload && self.role == Role::Miner {
-            trainer = trainer.offloading(self.scratch()?);
         }
         Ok((trainer, journal, standing))
     }
@@ -453,7 +456,7 @@ mod tests {
         let plan = learner.memory().unwrap();
         for (role, offload, needed) in [
             (Role::Miner, false, plan.network_bytes()),
-            (Role::Miner, true, plan.offloaded_bytes()),
+            (Role::Miner, true, plan.offloaded_network_bytes()),
             (Role::Validator, false, plan.validator_bytes()),
         ] {
             let config = Config { offload, ..Config::of(role) };

@@ -9,13 +9,13 @@ use std::time::Instant;
 use pactum_data::{Assignment, AssignmentError, Dataset, SampleError, draw_samples};
 use pactum_learner::{
     Accelerator, AdamWConfig, CodecError, CompressionConfig, InnerConfig, Learner as Core, LearnerConfig, LearnerError,
-    Mean, ModelConfig, OuterConfig, Quantiser, RateSchedule, RestoreError, Settings, SparseUpdate, Weighted,
+    Mean, ModelConfig, OuterConfig, Quantiser, RateSchedule, RestoreError, Scratch, Settings, SparseUpdate, Weighted,
 };
 use pactum_protocol::{Digest, Hparams, Malformation, ModelShape, Window};
-use pactum_round::{BoxError, Entry, Evidence, InnerReport, JudgeJob, Learner, Own, Role, Snapshot, TrainJob};
+use pactum_round::{BoxError, Evidence, InnerReport, JudgeJob, Learner, Own, Role, Snapshot, TrainJob};
 use serde::{Deserialize, Serialize};
 
-use crate::journal::{DiskJournal, JournalError};
+use crate::journal::{DiskJournal, JournalError, Recovered};
 
 /// How many held-out sequences a validator measures the loss on.
 const HELDOUT_SEQUENCES: usize = 32;
@@ -163,10 +163,12 @@ impl Trainer {
         u32::try_from(inner.batch).unwrap_or(u32::MAX).saturating_mul(inner.steps)
     }
 
-    /// Keeps in `scratch` what is not needed while a window trains; see [`pactum_learner::Learner::offloading`].
-    #[must_use]
-    pub fn offloading(self, scratch: File) -> Self {
-        Self { core: self.core.offloading(Box::new(scratch)), ..self }
+    /// Keeps the optimizer's moments in `scratch`; see [`pactum_learner::Learner::offloading`].
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn offloading(self, scratch: File) -> io::Result<Self> {
+        Ok(Self { core: self.core.offloading(Box::new(scratch))?, ..self })
     }
 
     /// Trains and judges on a device; see [`pactum_learner::Learner::accelerated`]. Nothing that nodes agree on depends on it.
@@ -177,14 +179,14 @@ impl Trainer {
         Ok(Self { core: self.core.accelerated(accelerator)?, ..self })
     }
 
-    /// Goes on where `snapshot` was taken.
+    /// Goes on where the node stopped, and with `scratch` keeps the optimizer's moments there; see
+    /// [`pactum_learner::Learner::offloading`].
     ///
     /// # Errors
-    /// If the snapshot is damaged, of another model, or not what `entry` says.
-    pub fn restore(&mut self, snapshot: &[u8], entry: &Entry) -> Result<(), TrainerError> {
-        let window = entry.next;
-        let core = Core::restore(self.core.config().clone(), snapshot)
-            .map_err(|source| TrainerError::Snapshot { window, source })?;
+    /// If the snapshot is damaged, of another model, or not what the journal says.
+    pub fn restore(&mut self, recovered: &Recovered, scratch: Option<File>) -> Result<(), TrainerError> {
+        let (window, entry) = (recovered.entry.next, &recovered.entry);
+        let core = restored(self.core.config().clone(), recovered, scratch)?;
         if core.window() != window.0 || Digest(core.state_digest()) != entry.state {
             return Err(TrainerError::Mismatch(window));
         }
@@ -313,7 +315,7 @@ impl Learner for Trainer {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, BoxError> {
-        Ok(Box::new(Captured(self.core.capture(self.role == Role::Miner)?)))
+        Ok(Box::new(Captured(self.core.capture(self.role == Role::Miner))))
     }
 }
 
@@ -381,10 +383,13 @@ pub fn learner_config(hparams: &Hparams) -> LearnerConfig {
 /// If the folder holds no journal of this run.
 pub fn latest_parameters(folder: &Path, hparams: &Hparams) -> Result<Vec<f32>, TrainerError> {
     let recovered = DiskJournal::open(&folder.join("journal"))?.recover()?.ok_or(TrainerError::Nothing)?;
-    let window = recovered.entry.next;
-    let core = Core::restore(learner_config(hparams), &recovered.snapshot)
-        .map_err(|source| TrainerError::Snapshot { window, source })?;
-    Ok(core.parameters().to_vec())
+    Ok(restored(learner_config(hparams), &recovered, None)?.parameters().to_vec())
+}
+
+fn restored(config: LearnerConfig, recovered: &Recovered, scratch: Option<File>) -> Result<Core, TrainerError> {
+    let scratch = scratch.map(|file| Box::new(file) as Box<dyn Scratch>);
+    let read = || Core::restore_from(config, &mut File::open(&recovered.snapshot)?, scratch);
+    read().map_err(|source| TrainerError::Snapshot { window: recovered.entry.next, source })
 }
 
 fn malformation(error: &CodecError) -> Malformation {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::learner::tests::{batch, micro, train};
 use crate::{InnerError, Weighted};
-use pactum_model::{AdamWConfig, ModelConfig};
+use pactum_model::{AdamW, AdamWConfig, ModelConfig, StepError};
 
 /// The processor itself in an accelerator's place, which must not be told from a learner without one.
 struct Beside {
@@ -94,7 +94,7 @@ fn window(mut learner: Learner) -> (Vec<u8>, Vec<u8>, Vec<crate::LossPair>) {
 fn where_a_step_is_made_is_not_seen() {
     let here = window(Learner::new(micro(), 3).unwrap());
     assert_eq!(window(beside(u32::MAX)), here);
-    let offloaded = beside(u32::MAX).offloading(Box::new(tempfile::tempfile().unwrap()));
+    let offloaded = beside(u32::MAX).offloading(Box::new(tempfile::tempfile().unwrap())).unwrap();
     assert_eq!(window(offloaded).0, here.0);
 }
 
@@ -115,7 +115,7 @@ fn steps_that_are_lost_were_not_made() {
 #[test]
 fn a_window_that_is_lost_keeps_the_error_feedback() {
     let mut expected = Learner::new(micro(), 3).unwrap();
-    let mut learner = beside(12).offloading(Box::new(tempfile::tempfile().unwrap()));
+    let mut learner = beside(12).offloading(Box::new(tempfile::tempfile().unwrap())).unwrap();
     for learner in [&mut expected, &mut learner] {
         train(learner, 0, 8);
         let payload = learner.compress().unwrap();

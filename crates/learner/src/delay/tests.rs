@@ -1,6 +1,6 @@
 use super::share;
 use crate::learner::tests::{batch, micro, train};
-use crate::{Learner, LearnerConfig, RestoreError, Weighted};
+use crate::{Learner, LearnerConfig, RestoreError, Scratch, Weighted};
 use pactum_compress::{Mean, Quantiser, Settings, SparseUpdate};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -184,13 +184,15 @@ proptest! {
 }
 
 /// What happens to a learner in a window, killed and restored in the phases that `kills` names.
-fn run(windows: u32, kills: &[(u32, Phase)]) -> Vec<u8> {
-    let mut learner = Learner::new(delayed(), 1).unwrap();
+fn run(windows: u32, kills: &[(u32, Phase)], offloading: bool) -> Vec<u8> {
+    let scratch = || offloading.then(|| Box::new(tempfile::tempfile().unwrap()) as Box<dyn Scratch>);
+    let start = state(&Learner::new(delayed(), 1).unwrap());
+    let mut learner = Learner::restore_from(delayed(), &mut &*start, scratch()).unwrap();
     let mut before: Vec<Vec<u8>> = Vec::new();
     for window in 0..windows {
         let kill = |learner: &mut Learner, phase: Phase| {
             if kills.contains(&(window, phase)) {
-                *learner = Learner::restore(delayed(), &state(learner)).unwrap();
+                *learner = Learner::restore_from(delayed(), &mut &*state(learner), scratch()).unwrap();
             }
         };
         kill(&mut learner, Phase::Opened);
@@ -220,10 +222,12 @@ enum Phase {
 
 #[test]
 fn killed_in_any_phase_a_learner_goes_on_bit_for_bit() {
-    let straight = run(5, &[]);
+    let straight = run(5, &[], false);
     for window in 0..5 {
         for phase in [Phase::Opened, Phase::Training, Phase::Compressed, Phase::Committed] {
-            assert!(run(5, &[(window, phase)]) == straight, "{window} {phase:?}");
+            for offloading in [false, true] {
+                assert!(run(5, &[(window, phase)], offloading) == straight, "{window} {phase:?} {offloading}");
+            }
         }
     }
 }

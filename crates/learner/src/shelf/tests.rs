@@ -5,23 +5,37 @@ use crate::{InnerError, Learner, LearnerConfig, Weighted};
 #[test]
 fn vectors_keep_their_bits_and_their_places() {
     let count = BLOCK + 7;
-    let shelf = Shelf::new(Box::new(tempfile::tempfile().unwrap()), count);
+    let shelf = Shelf::new(file(), count);
     let vector = |salt: u32| (0..count as u32).map(|i| f32::from_bits(i * 7919 + salt)).collect::<Vec<_>>();
-    let places = [Place::Feedback, Place::First, Place::Second];
-    for (salt, place) in (0..).zip(places) {
-        shelf.put(place, &vector(salt)).unwrap();
+    let same = |found: &[f32], salt| found.iter().zip(vector(salt)).all(|(a, b)| a.to_bits() == b.to_bits());
+    let slots = [0, 1, 2].map(|salt| shelf.put(&vector(salt)).unwrap());
+    for (salt, slot) in (0..).zip(&slots) {
+        assert!(same(&slot.load(vec![7.0; 3]).unwrap(), salt), "{salt}");
+        let mut bytes = Vec::new();
+        slot.copy_to(&mut bytes).unwrap();
+        assert!(same(&crate::bytes::read_floats(&bytes), salt) && bytes.len() == 4 * count, "{salt}");
     }
-    for (salt, place) in (0..).zip(places) {
-        let found = shelf.load(place).unwrap();
-        assert!(found.iter().zip(vector(salt)).all(|(a, b)| a.to_bits() == b.to_bits()), "{place:?}");
-    }
+    let mut part = [0.0; 9];
+    slots[1].read(count - 9, &mut part).unwrap();
+    assert!(part.iter().zip(&vector(1)[count - 9..]).all(|(a, b)| a.to_bits() == b.to_bits()));
+}
+
+#[test]
+fn a_place_is_taken_again_once_nobody_holds_it() {
+    let shelf = Shelf::new(file(), 9);
+    let [first, second] = [1.0, 2.0].map(|value| shelf.put(&[value; 9]).unwrap());
+    let held = Arc::clone(&first);
+    drop(first);
+    assert_eq!(shelf.slot().number, 2);
+    drop(held);
+    assert_eq!((shelf.slot().number, second.number), (0, 1));
 }
 
 #[test]
 fn what_was_never_put_is_an_error() {
-    let shelf = Shelf::new(Box::new(tempfile::tempfile().unwrap()), 9);
-    shelf.put(Place::First, &[1.0; 9]).unwrap();
-    assert!(shelf.load(Place::Second).is_err());
+    let shelf = Shelf::new(file(), 9);
+    let _first = shelf.put(&[1.0; 9]).unwrap();
+    assert!(shelf.slot().load(Vec::new()).is_err());
 }
 
 fn file() -> Box<dyn Scratch> {
@@ -34,7 +48,7 @@ struct Pair([Learner; 2]);
 impl Pair {
     fn new(config: &LearnerConfig) -> Self {
         let learner = || Learner::new(config.clone(), 1).unwrap();
-        Self([learner(), learner().offloading(file())])
+        Self([learner(), learner().offloading(file()).unwrap()])
     }
 
     fn each<T: PartialEq>(&mut self, what: &str, mut act: impl FnMut(&mut Learner) -> T) {
@@ -86,7 +100,9 @@ fn offloading_changes_no_bit() {
         });
         pair.window(13, Some(true));
         pair.each("restoring", |learner| {
-            *learner = Learner::restore(config.clone(), &learner.snapshot(true).unwrap()).unwrap().offloading(file());
+            let bytes = learner.snapshot(true).unwrap();
+            let scratch = learner.shelf.is_some().then(file);
+            *learner = Learner::restore_from(config.clone(), &mut &*bytes, scratch).unwrap();
         });
         pair.window(14, Some(true));
         pair.each("training alone", |learner| {
@@ -128,8 +144,9 @@ impl Seek for Full {
 
 #[test]
 fn a_full_disk_is_an_error_that_loses_nothing() {
+    // The moments are laid down first, then the error feedback, and each of two steps writes both moments.
     let vector = 4 * micro().model.count();
-    for room in [0, vector, 2 * vector, 3 * vector - 1] {
+    for room in [2 * vector, 3 * vector, 5 * vector - 1, 6 * vector] {
         let mut pair = Pair::new(&micro());
         let full = Full(std::io::Cursor::new(Vec::new()), room);
         let [plain, learner] = &mut pair.0;
@@ -138,9 +155,11 @@ fn a_full_disk_is_an_error_that_loses_nothing() {
             learner.compress().unwrap();
             learner.skip();
         }
-        learner.shelf = Some(Shelf::new(Box::new(full), learner.parameters().len()));
+        let bytes = learner.snapshot(true).unwrap();
+        *learner = Learner::restore_from(micro(), &mut &*bytes, Some(Box::new(full))).unwrap();
         let failed = learner.inner_steps(&mut |_| Some(batch(1)), 2, &mut || true);
         assert!(matches!(failed, Err(InnerError::Scratch(_))), "{room}");
+        assert_eq!(learner.compress(), None, "nothing is sent of a window that was lost");
         pair.each("after the failure", |learner| learner.window());
     }
 }

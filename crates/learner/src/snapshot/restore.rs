@@ -1,15 +1,19 @@
+use super::source::Source;
 use super::{DIGEST_BYTES, Delayed, HEADER_BYTES, Header, MAGIC, VERSION, VERSION_PLAIN, model_digest};
-use crate::bytes::read_floats;
 use crate::learner::{Held, Learner, Pending, Sent, layout_of};
+use crate::optimizer::Optimizer;
+use crate::shelf::{Scratch, Shelf, Slot};
 use crate::{LearnerConfig, LearnerError};
 use pactum_compress::payload_bytes_max;
-use pactum_model::{AdamW, EngineError, MomentsError, ParameterSpec};
+use pactum_model::{EngineError, MomentsError, ParameterSpec};
+use std::io::{self, Read};
 use std::sync::Arc;
 
 impl Header {
     /// Checks what can be checked of the fixed part alone.
-    fn decode(bytes: &[u8]) -> Result<Self, RestoreError> {
-        let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(RestoreError::Corrupt)?;
+    fn read(source: &mut Source<'_>) -> Result<Self, RestoreError> {
+        let mut header = [0; HEADER_BYTES];
+        source.fill(&mut header)?;
         if header[..8] != *MAGIC {
             return Err(RestoreError::NotSnapshot);
         }
@@ -19,19 +23,16 @@ impl Header {
         }
         let mut model = [0; 32];
         model.copy_from_slice(&header[16..48]);
-        let number = |at: usize| {
-            let place = 48 + 8 * at;
-            let eight = bytes.get(place..).and_then(|rest| rest.first_chunk::<8>()).ok_or(RestoreError::Corrupt)?;
-            Ok::<u64, RestoreError>(u64::from_le_bytes(*eight))
-        };
+        let mut rest = header[48..].chunks_exact(8).map(number);
+        let mut next = || rest.next().ok_or(RestoreError::Corrupt);
+        let [parameters, window, optimizer_steps, payload_bytes] = [next()?, next()?, next()?, next()?];
+        let pending_steps = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
+        let full = header[10] == 1;
+        let mut eight = || source.fill(&mut header[..8]).map(|()| number(&header[..8]));
         let delayed = match version {
             ..=VERSION_PLAIN => None,
-            _ => Some(Delayed { sent_bytes: number(4)?, share: f32::from_bits(number(5)? as u32) }),
+            _ => Some(Delayed { sent_bytes: eight()?, share: f32::from_bits(eight()? as u32) }),
         };
-        let full = header[10] == 1;
-        let [parameters, window] = [number(0)?, number(1)?];
-        let pending_steps = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
-        let [optimizer_steps, payload_bytes] = [number(2)?, number(3)?];
         Ok(Self { full, model, parameters, window, optimizer_steps, pending_steps, payload_bytes, delayed })
     }
 
@@ -56,38 +57,53 @@ impl Learner {
     /// # Errors
     /// If the bytes are no snapshot, were changed, or belong to another model or a newer version.
     pub fn restore(config: LearnerConfig, bytes: &[u8]) -> Result<Self, RestoreError> {
-        let header = Header::decode(bytes)?;
+        Self::restore_from(config, &mut &*bytes, None)
+    }
+
+    /// The same from what `source` gives, of which no copy arises. With `scratch` the learner is one that
+    /// [offloads](Learner::offloading), and the moments pass there without coming into memory.
+    ///
+    /// # Errors
+    /// As [`Learner::restore`], and if `source` or `scratch` fails.
+    pub fn restore_from(
+        config: LearnerConfig,
+        source: &mut dyn Read,
+        scratch: Option<Box<dyn Scratch>>,
+    ) -> Result<Self, RestoreError> {
+        let mut source = Source::new(source);
+        let header = Header::read(&mut source)?;
         config.validate()?;
         config.model.validate().map_err(|error| LearnerError::from(EngineError::from(error)))?;
-        let (content, digest) = bytes.split_at(bytes.len() - DIGEST_BYTES.min(bytes.len()));
-        if blake3::hash(content).as_bytes() != digest {
-            return Err(RestoreError::Corrupt);
-        }
         let layout = layout_of(&config, &config.model.parameters())?;
-        if header.model != model_digest(&config, &layout.digest()) {
-            return Err(RestoreError::OtherModel);
-        }
-        if header.delayed.is_some() != (config.outer.apply_delay > 0) {
+        let same = header.model == model_digest(&config, &layout.digest());
+        if !same || header.delayed.is_some() != (config.outer.apply_delay > 0) {
+            source.settle()?;
             return Err(RestoreError::OtherModel);
         }
         let payload_max = payload_bytes_max(&layout, &config.compression.settings);
-        if header.length(config.model.count(), payload_max) != Some(bytes.len()) {
+        let length = header.length(config.model.count(), payload_max).ok_or(RestoreError::Corrupt)?;
+        let learner = Self::rebuild(config, &header, &mut source, scratch);
+        // What was changed on the way is told from what was written so only here.
+        if source.settle()? != length {
             return Err(RestoreError::Corrupt);
         }
-        Self::rebuild(config, &header, &content[header.bytes()..])
+        learner
     }
 
-    /// `content` has exactly the length that the header says.
-    fn rebuild(config: LearnerConfig, header: &Header, content: &[u8]) -> Result<Self, RestoreError> {
-        let (vectors, payloads) = content.split_at(4 * config.model.count() * header.vectors());
-        let mut vectors = vectors.chunks_exact(4 * config.model.count()).map(read_floats);
-        let mut next = || vectors.next().ok_or(RestoreError::Corrupt);
-        let specs = config.model.parameters();
-        let mut learner = Self::with_parameters(config, finite(next()?, "the parameters", &specs)?)?;
+    /// `source` stands after the header, whose length is possible.
+    fn rebuild(
+        config: LearnerConfig,
+        header: &Header,
+        source: &mut Source<'_>,
+        scratch: Option<Box<dyn Scratch>>,
+    ) -> Result<Self, RestoreError> {
+        let (count, specs) = (config.model.count(), config.model.parameters());
+        let mut learner = Self::with_parameters(config, finite(source.vector(count)?, "the parameters", &specs)?)?;
+        learner.shelf = scratch.map(|scratch| Shelf::new(scratch, count));
         learner.committed.window = header.window;
         if header.full {
-            learner.restore_optimizer([next()?, next()?], header.optimizer_steps)?;
-            learner.committed.feedback = held(finite(next()?, "the error feedback", &specs)?);
+            learner.restore_optimizer(source, header.optimizer_steps)?;
+            learner.committed.feedback = held(finite(source.vector(count)?, "the error feedback", &specs)?);
         }
         if let Some(delayed) = header.delayed {
             if !(0.0..=1.0).contains(&delayed.share) {
@@ -95,16 +111,17 @@ impl Learner {
             }
             learner.committed.share = delayed.share;
         }
-        let (pending, sent) = payloads.split_at(payloads.len() - header.sent_bytes() as usize);
-        if !pending.is_empty() {
-            let accumulated = Arc::new(finite(next()?, "the error feedback of the open payload", &specs)?);
-            let sent = learner.payload(pending, "the open payload")?;
-            let optimizer = learner.committed_optimizer();
+        if header.payload_bytes > 0 {
+            let accumulated = finite(source.vector(count)?, "the error feedback of the open payload", &specs)?;
+            let sent = learner.payload(&source.bytes(header.payload_bytes)?, "the open payload")?;
+            let optimizer = learner.committed.optimizer.clone();
+            let optimizer = optimizer.unwrap_or_else(|| Arc::new(learner.fresh_optimizer()));
             learner.committed.steps = optimizer.steps().saturating_sub(header.pending_steps.into());
-            learner.pending = Some(Pending { accumulated, optimizer, sent });
+            learner.pending = Some(Pending { accumulated: Arc::new(accumulated), optimizer, sent });
         }
-        if !sent.is_empty() {
-            learner.committed.sent = Some(learner.payload(sent, "the payload on its way")?);
+        if header.sent_bytes() > 0 {
+            let sent = learner.payload(&source.bytes(header.sent_bytes())?, "the payload on its way")?;
+            learner.committed.sent = Some(sent);
         }
         Ok(learner)
     }
@@ -115,26 +132,49 @@ impl Learner {
         Ok(Arc::new(Sent { payload: bytes.to_vec(), update }))
     }
 
-    fn restore_optimizer(&mut self, moments: [Vec<f32>; 2], steps: u64) -> Result<(), RestoreError> {
-        if steps > 0 || !moments.iter().all(|moment| is_zero(moment)) {
-            let mut optimizer = self.fresh_optimizer();
-            optimizer.restore(&moments[0], &moments[1], steps)?;
-            self.committed.optimizer = Held::Here(Arc::new(optimizer));
+    fn restore_optimizer(&mut self, source: &mut Source<'_>, steps: u64) -> Result<(), RestoreError> {
+        let mut optimizer = self.fresh_optimizer();
+        let zero = match &mut optimizer {
+            Optimizer::Here(optimizer) => {
+                let moments = [source.vector(self.committed.theta.len())?, source.vector(self.committed.theta.len())?];
+                optimizer.restore(&moments[0], &moments[1], steps)?;
+                moments.iter().all(|moment| is_zero(moment))
+            }
+            Optimizer::Away(away) => {
+                let slots = [away.slot(), away.slot()];
+                let first = shelve(source, &slots[0], f32::is_finite)?;
+                let second = shelve(source, &slots[1], |value| value.is_finite() && value >= 0.0)?;
+                away.set(slots, steps);
+                first && second
+            }
+        };
+        if steps > 0 || !zero {
+            self.committed.optimizer = Some(Arc::new(optimizer));
             self.committed.steps = steps;
         }
         Ok(())
     }
+}
 
-    fn committed_optimizer(&self) -> Arc<AdamW> {
-        match &self.committed.optimizer {
-            Held::Here(optimizer) => Arc::clone(optimizer),
-            Held::Zero | Held::Away => Arc::new(self.fresh_optimizer()),
+/// Passes a moment on to the shelf. Whether it is zero.
+fn shelve(source: &mut Source<'_>, slot: &Slot, possible: fn(f32) -> bool) -> Result<bool, RestoreError> {
+    let mut zero = true;
+    source.blocks(slot.count(), |at, block| {
+        if let Some(index) = block.iter().position(|&value| !possible(value)) {
+            return Err(MomentsError::Damaged { index: at + index }.into());
         }
-    }
+        zero &= is_zero(block);
+        Ok(slot.write(at, block)?)
+    })?;
+    Ok(zero)
+}
+
+fn number(eight: &[u8]) -> u64 {
+    eight.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// Nothing is kept of a vector of zeros.
-fn held(values: Vec<f32>) -> Held<Vec<f32>> {
+fn held(values: Vec<f32>) -> Held {
     if is_zero(&values) { Held::Zero } else { Held::Here(Arc::new(values)) }
 }
 
@@ -173,6 +213,9 @@ pub enum RestoreError {
     /// It belongs to another model or another cut into chunks.
     #[error("the snapshot belongs to another model: choose the settings it was made with or another folder")]
     OtherModel,
+    /// The snapshot cannot be read, or what it holds cannot be laid aside.
+    #[error("the snapshot cannot be taken over: {0}")]
+    Io(#[from] io::Error),
     /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] LearnerError),

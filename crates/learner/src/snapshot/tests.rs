@@ -34,6 +34,23 @@ fn a_restored_learner_goes_on_bit_for_bit() {
 }
 
 #[test]
+fn a_source_that_fails_is_not_called_damaged() {
+    let bytes = trained().snapshot(true).unwrap();
+    let mut source = std::io::Read::chain(&bytes[..5000], Failing);
+    let error = Learner::restore_from(micro(), &mut source, None).unwrap_err();
+    assert!(matches!(&error, RestoreError::Io(_)), "{error}");
+}
+
+/// A disk that has gone.
+struct Failing;
+
+impl std::io::Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
+#[test]
 fn a_pending_payload_survives() {
     let mut straight = trained();
     train(&mut straight, 9, 4);
@@ -53,12 +70,16 @@ fn a_pending_payload_survives() {
 
 #[test]
 fn what_is_captured_stays_while_the_learner_goes_on() {
-    let mut learner = trained();
+    check_captured(trained());
+    check_captured(trained().offloading(Box::new(tempfile::tempfile().unwrap())).unwrap());
+}
+
+fn check_captured(mut learner: Learner) {
     let mut straight = trained();
-    let (bytes, captured) = (learner.snapshot(true).unwrap(), learner.capture(true).unwrap());
+    let (bytes, captured) = (learner.snapshot(true).unwrap(), learner.capture(true));
     train(&mut learner, 2, 4);
     let payload = learner.compress().unwrap();
-    let (open_bytes, open) = (learner.snapshot(true).unwrap(), learner.capture(true).unwrap());
+    let (open_bytes, open) = (learner.snapshot(true).unwrap(), learner.capture(true));
     learner.judge(&learner.check(&payload).unwrap(), &[], 0.2, &batch(2)).unwrap();
     commit(&mut learner, &payload);
     window(&mut learner, 3);
@@ -81,7 +102,7 @@ fn whoever_never_trains_holds_the_parameters_alone() {
     learner.losses(&batch(0)).unwrap();
     learner.apply(&[], None).unwrap();
     let learner = Learner::restore(micro(), &learner.snapshot(false).unwrap()).unwrap();
-    assert!(matches!(learner.committed.optimizer, Held::Zero) && matches!(learner.committed.feedback, Held::Zero));
+    assert!(learner.committed.optimizer.is_none() && matches!(learner.committed.feedback, Held::Zero));
     let working = &learner.working;
     assert!(working.theta.is_empty() && working.gradient.is_empty() && working.optimizer.is_none());
 }
@@ -129,8 +150,11 @@ fn hostile_snapshots_are_refused() {
     let payload = learner.compress().unwrap();
     let good = learner.snapshot(true).unwrap();
     let refused = |bytes: &[u8], says: &str| {
+        let scratch = Box::new(tempfile::tempfile().unwrap());
+        let offloading = Learner::restore_from(micro(), &mut &*bytes, Some(scratch)).unwrap_err().to_string();
         let error = Learner::restore(micro(), bytes).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
+        assert_eq!(offloading, error);
     };
     refused(b"", "corrupt");
     refused(&good[..79], "corrupt");

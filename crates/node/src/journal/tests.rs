@@ -26,7 +26,7 @@ fn the_newest_window_is_recovered_after_reopening() {
     drop(journal);
     let recovered = DiskJournal::open(folder.path()).unwrap().recover().unwrap().unwrap();
     assert_eq!(recovered.entry, entry(5));
-    assert_eq!(recovered.snapshot, vec![5; 100]);
+    assert_eq!(fs::read(recovered.snapshot).unwrap(), vec![5; 100]);
     assert_eq!(recovered.damaged, 0);
 }
 
@@ -114,7 +114,7 @@ fn a_prepared_payload_is_recovered_with_its_window() {
     let journal = DiskJournal::open(folder.path()).unwrap();
     let recovered = journal.recover().unwrap().unwrap();
     assert_eq!((recovered.entry, recovered.submitted), (entry(3), Some(submitted(3))));
-    assert_eq!(recovered.snapshot, b"with the payload");
+    assert_eq!(fs::read(recovered.snapshot).unwrap(), b"with the payload");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_commit_that_is_not_durable_leaves_what_was_prepared() {
     journal.settle().unwrap();
     let recovered = journal.recover().unwrap().unwrap();
     assert_eq!((recovered.entry, recovered.submitted, recovered.damaged), (entry(4), None, 0));
-    assert_eq!(recovered.snapshot, b"half and half");
+    assert_eq!(fs::read(recovered.snapshot).unwrap(), b"half and half");
     drop(journal);
     let journal = DiskJournal::open(folder.path()).unwrap();
     fs::write(folder.path().join("window-4.snapshot"), b"rubbish").unwrap();
