@@ -18,7 +18,16 @@ fn mixed(shape: &Attention, fused: &[f64]) -> (Vec<f64>, Vec<f64>) {
         out.extend(row);
         logs.push(total.ln());
     }
-    (out, logs)
+    (out, by_head(shape, &logs))
+}
+
+/// What belongs to tokens and heads, in the order of sequences, heads and tokens.
+fn by_head(shape: &Attention, numbers: &[f64]) -> Vec<f64> {
+    let sequence = |numbers: &[f64]| {
+        let of = |head: usize| numbers[head..].iter().step_by(shape.heads).copied().collect::<Vec<_>>();
+        (0..shape.heads).flat_map(of).collect::<Vec<_>>()
+    };
+    numbers.chunks(shape.length * shape.heads).flat_map(sequence).collect()
 }
 
 /// The gradient by queries, keys and values.
