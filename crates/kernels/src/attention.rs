@@ -4,6 +4,7 @@ use crate::device::{Answer, Attend, Buffer, Device};
 use crate::error::DeviceError;
 use crate::launch::{Call, blocks_of, rows_of};
 use crate::plain::Element;
+use crate::trust::Trust;
 
 /// Rows of a tile, forward and backward.
 const TALL: usize = 64;
@@ -23,9 +24,9 @@ const WARPS: usize = 8;
 /// The shape of some whole sequences. A token's row holds the queries, the keys and the values of its heads, in this order:
 /// `(heads + 2 * kv_heads) * width` numbers. Queries come turned and divided by the root of the width, keys turned.
 ///
-/// Numbers of 16 bits in heads whose width is a multiple of 8 and 128 at most go to cuDNN where a device has it, if it comes
-/// to the same on a small problem of the shape: [`Attention::made_by`] tells. Else those in heads whose width is a multiple
-/// of 16 are multiplied on tensor cores, with weights rounded to 16 bits; all others by plain arithmetic in `f32`.
+/// Numbers of 16 bits in heads whose width is a multiple of 8 go to cuDNN where a device has it, if it takes them and comes to
+/// the same on a small problem of the shape: [`Attention::made_by`] tells. Else those in heads whose width is a multiple of
+/// 16 and 128 at most are multiplied on tensor cores, with weights rounded to 16 bits; all others by plain arithmetic in `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attention {
     /// Query heads.
@@ -80,7 +81,7 @@ impl Attention {
         mixed: &mut Buffer<E>,
         logs: &mut Buffer<f32>,
     ) -> Result<(), DeviceError> {
-        if self.trusted::<E>(fused.device())? && self.ask(fused, mixed, logs)? == Answer::Done {
+        if self.trusted::<E>(fused.device()) && self.ask(fused, mixed, logs)? == Answer::Done {
             return Ok(());
         }
         self.forward_here(fused, mixed, logs)
@@ -112,7 +113,7 @@ impl Attention {
     /// # Errors
     /// As [`Attention::forward`].
     pub fn backward<E: Element>(&self, pass: &mut AttentionGradient<'_, E>) -> Result<(), DeviceError> {
-        if self.trusted::<E>(pass.fused.device())? && self.ask_back(pass)? == Answer::Done {
+        if self.trusted::<E>(pass.fused.device()) && self.ask_back(pass)? == Answer::Done {
             return Ok(());
         }
         self.backward_here(pass)
@@ -138,19 +139,14 @@ impl Attention {
 
     /// What computes attention of this shape on numbers of 16 bits: a library by its name and version, or this crate's own
     /// kernels, and why. It compares them where that has not been done.
-    ///
-    /// # Errors
-    /// If the device refuses.
-    pub fn made_by(&self, device: &Device) -> Result<String, DeviceError> {
-        const OWN: &str = "own kernels";
-        let Some(trust) = device.trust()? else { return Ok(OWN.into()) };
-        if !self.is_common() {
-            return Ok(format!("{OWN}; {} takes no such heads", trust.name));
-        }
-        Ok(match trust.of(self, device) {
-            Ok(()) => trust.name.clone(),
-            Err(reason) => format!("{OWN}; {} is not used: {reason}", trust.name),
-        })
+    #[must_use]
+    pub fn made_by(&self, device: &Device) -> String {
+        let judged = |trust: &Trust| match trust.of(self, device) {
+            Ok(()) => Ok(trust.name.clone()),
+            Err(reason) => Err(format!("{} is not used: {reason}", trust.name)),
+        };
+        let library = if self.is_common() { device.trust().and_then(judged) } else { Err("no common heads".into()) };
+        library.unwrap_or_else(|reason| format!("own kernels ({reason})"))
     }
 
     /// How cuDNN would make the forward and the backward pass over some sequences on a device that need not be here. Its
@@ -168,16 +164,13 @@ impl Attention {
     }
 
     /// Whether a library may be asked, and has come to the same as the kernels here.
-    fn trusted<E: Element>(&self, device: &Device) -> Result<bool, DeviceError> {
-        if !(E::NARROW && self.is_common()) {
-            return Ok(false);
-        }
-        Ok(device.trust()?.is_some_and(|trust| trust.of(self, device).is_ok()))
+    fn trusted<E: Element>(&self, device: &Device) -> bool {
+        E::NARROW && self.is_common() && device.trust().is_ok_and(|trust| trust.of(self, device).is_ok())
     }
 
-    /// Heads that libraries take, of a shape that makes sense.
+    /// Heads that a library may take, of a shape that makes sense.
     fn is_common(&self) -> bool {
-        self.fits() && self.width.is_multiple_of(8) && self.width <= TENSOR_WIDEST
+        self.fits() && self.width.is_multiple_of(8)
     }
 
     /// Asks the device's library for the forward pass.

@@ -46,7 +46,7 @@ pub(crate) struct Cuda {
     /// The library of matrix products, looked for when it is first wanted.
     blas: OnceLock<Option<Blas>>,
     /// The library of attention, likewise.
-    dnn: OnceLock<Option<Dnn>>,
+    dnn: OnceLock<Result<Dnn, String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -146,14 +146,15 @@ impl Cuda {
         Ok(self.blas.get().and_then(Option::as_ref))
     }
 
-    fn dnn(&self) -> Result<Option<&Dnn>, DeviceError> {
+    /// The library of attention; one that cannot be opened is none.
+    fn dnn(&self) -> Result<&Dnn, String> {
         if self.dnn.get().is_none() {
             // As above.
-            if let Err(Some(mut other)) = self.dnn.set(Dnn::find(self.queue)?) {
+            if let Err(Ok(mut other)) = self.dnn.set(Dnn::find(self.queue)) {
                 other.close();
             }
         }
-        Ok(self.dnn.get().and_then(Option::as_ref))
+        self.dnn.get().map_or(Err("cuDNN was not looked for".into()), |found| found.as_ref().map_err(String::clone))
     }
 
     /// Lets blocks of a kernel use all shared memory that there is, and gives it as much as caches leave: what the kernels
@@ -269,16 +270,16 @@ impl Machine for Cuda {
         }
     }
 
-    fn trust(&self) -> Result<Option<&Trust>, DeviceError> {
-        self.enter()?;
-        Ok(self.dnn()?.map(Dnn::trust))
+    fn trust(&self) -> Result<&Trust, String> {
+        self.enter().map_err(|error| error.to_string())?;
+        self.dnn().map(Dnn::trust)
     }
 
     fn attend(&self, call: &Attend) -> Result<Answer, DeviceError> {
         self.enter()?;
-        match self.dnn()? {
-            Some(dnn) => dnn.attend(call, self.queue),
-            None => Ok(Answer::Refused("cuDNN is not installed".into())),
+        match self.dnn() {
+            Ok(dnn) => dnn.attend(call, self.queue),
+            Err(reason) => Ok(Answer::Refused(reason)),
         }
     }
 
@@ -323,7 +324,7 @@ impl Drop for Cuda {
         if let Some(Some(blas)) = self.blas.get_mut() {
             blas.close();
         }
-        if let Some(Some(dnn)) = self.dnn.get_mut() {
+        if let Some(Ok(dnn)) = self.dnn.get_mut() {
             dnn.close();
         }
         // SAFETY: both queues were created by `open`, and nobody else has them.

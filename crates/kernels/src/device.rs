@@ -35,9 +35,9 @@ pub(crate) trait Machine: Send + Sync + fmt::Debug {
     fn multiply(&self, _: &Multiply) -> Result<bool, DeviceError> {
         Ok(false)
     }
-    /// What is known of its library for attention, if there is one.
-    fn trust(&self) -> Result<Option<&Trust>, DeviceError> {
-        Ok(None)
+    /// What is known of its library for attention, or why it has none.
+    fn trust(&self) -> Result<&Trust, String> {
+        Err("there is no library for it".into())
     }
     /// Queues attention by that library.
     fn attend(&self, _: &Attend) -> Result<Answer, DeviceError> {
@@ -183,7 +183,7 @@ impl Device {
         self.0.multiply(call)
     }
 
-    pub(crate) fn trust(&self) -> Result<Option<&Trust>, DeviceError> {
+    pub(crate) fn trust(&self) -> Result<&Trust, String> {
         self.0.trust()
     }
 

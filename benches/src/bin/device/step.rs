@@ -64,7 +64,8 @@ fn attention(device: &Device) -> Result<(), Error> {
     let backward = time(device, || Ok(shape.backward(&mut pass)?))?;
     let product = (mixed * (shape.length + 1)) as f64;
     let [forward, backward] = [2.0 * product / forward, 5.0 * product / backward].map(|rate| rate / 1e12);
-    println!("attention in bf16: forward {forward:.0} TFLOP/s, backward {backward:.0} TFLOP/s");
+    let by = shape.made_by(device);
+    println!("attention in bf16 by {by}: forward {forward:.0} TFLOP/s, backward {backward:.0} TFLOP/s");
     Ok(())
 }
 

@@ -18,7 +18,9 @@ use crate::trust::Trust;
 /// The oldest version that is used: 9.10.
 const OLDEST: usize = 91_000;
 /// Bytes of working memory that a plan may need. More sequences are done one part after the other.
-const WORKSPACE: usize = 2 << 30;
+const WORKSPACE: usize = 1 << 30;
+/// Bytes that one for a single sequence may need.
+const MOST: usize = 2 << 30;
 /// Set to `off`, it keeps attention from the library.
 const SWITCH: &str = "PACTUM_CUDNN";
 
@@ -48,32 +50,39 @@ struct Ready {
     sequences: usize,
 }
 
-/// The version, if the library is installed and new enough.
-fn version() -> Option<usize> {
+/// The version of the library, or why it is not used.
+fn version() -> Result<usize, String> {
     // SAFETY: this only tries to load a library by its name.
     if !unsafe { sys::is_culib_present() } {
-        return None;
+        return Err("cuDNN (libcudnn.so.9) is not installed or not on the library path".into());
     }
     // SAFETY: the library has been found.
-    Some(unsafe { sys::cudnnGetVersion() }).filter(|&version| version >= OLDEST)
+    let version = unsafe { sys::cudnnGetVersion() };
+    if version < OLDEST { Err(format!("{} is too old", name_of(version))) } else { Ok(version) }
+}
+
+fn name_of(version: usize) -> String {
+    format!("cuDNN {}.{}.{}", version / 10_000, version / 100 % 100, version % 100)
 }
 
 impl Dnn {
-    /// None where the library is not installed or not wanted. The context must be this thread's own.
-    pub(super) fn find(queue: CUstream) -> Result<Option<Dnn>, DeviceError> {
-        let wanted = std::env::var_os(SWITCH).is_none_or(|value| value != "off");
-        let Some(version) = version().filter(|_| wanted) else { return Ok(None) };
-        let mut handle = std::ptr::null_mut();
-        // SAFETY: the library writes a handle.
-        called("open cuDNN", unsafe { sys::cudnnCreate(&raw mut handle) })?;
-        let name = format!("cuDNN {}.{}.{}", version / 10_000, version / 100 % 100, version % 100);
-        let mut dnn = Dnn { handle, trust: Trust::new(name), plans: Mutex::default() };
-        // SAFETY: both have just been made, and the queue outlives the handle.
-        if let Err(error) = called("open cuDNN", unsafe { sys::cudnnSetStream(handle, queue.cast()) }) {
-            dnn.close();
-            return Err(error);
+    /// Opens the library, if it is installed and wanted. The context must be this thread's own.
+    pub(super) fn find(queue: CUstream) -> Result<Dnn, String> {
+        if std::env::var_os(SWITCH).is_some_and(|value| value == "off") {
+            return Err(format!("cuDNN is switched off by {SWITCH}"));
         }
-        Ok(Some(dnn))
+        let version = version()?;
+        let mut handle = std::ptr::null_mut();
+        let said = |error: DeviceError| error.to_string();
+        // SAFETY: the library writes a handle.
+        called("open cuDNN", unsafe { sys::cudnnCreate(&raw mut handle) }).map_err(said)?;
+        let mut dnn = Dnn { handle, trust: Trust::new(name_of(version)), plans: Mutex::default() };
+        // SAFETY: both have just been made, and the queue outlives the handle.
+        let streamed = called("open cuDNN", unsafe { sys::cudnnSetStream(handle, queue.cast()) });
+        if streamed.is_err() {
+            dnn.close();
+        }
+        streamed.map(|()| dnn).map_err(said)
     }
 
     pub(super) fn trust(&self) -> &Trust {
@@ -134,9 +143,7 @@ pub(crate) fn plans(
     sequences: usize,
     properties: &str,
 ) -> Result<[(i64, usize, usize); 2], DeviceError> {
-    if version().is_none() {
-        return Err(DeviceError::Absent("cuDNN (libcudnn.so.9) is not installed or not on the library path".into()));
-    }
+    version().map_err(DeviceError::Absent)?;
     let target = Target::elsewhere(properties)?;
     let of = |back| {
         let call = Attend { shape: *shape, sequences, fused: 0, mixed: 0, logs: 0, back };
@@ -147,15 +154,20 @@ pub(crate) fn plans(
 
 /// A plan for as many sequences at a time as the working memory allows.
 fn ready(call: &Attend, target: &Target) -> Result<Ready, DeviceError> {
+    let Attention { heads, length, .. } = call.shape;
     let mut refusal = DeviceError::Call { what: "plan attention", reason: "one sequence needs too much memory".into() };
-    for sequences in (1..=call.sequences).rev().filter(|part| call.sequences.is_multiple_of(*part)) {
+    for sequences in (1..=call.sequences).rev() {
+        // Every part must begin where numbers are aligned: a head's width is a multiple already.
+        let whole = sequences == call.sequences || (sequences * heads * length * 4).is_multiple_of(ALIGNED as usize);
         // Two bytes for each score, see the graph.
-        let squares = (call.shape.heads * sequences).saturating_mul(call.shape.length.pow(2)).saturating_mul(2);
-        if call.back.is_some() && squares > WORKSPACE {
+        let squares = (heads * sequences).saturating_mul(length * length).saturating_mul(2);
+        let room = if sequences == 1 { MOST } else { WORKSPACE };
+        let fits = call.back.is_none() || squares <= room;
+        if !(whole && fits && call.sequences.is_multiple_of(sequences)) {
             continue;
         }
         let graph = Graph::new(&call.shape, sequences, call.back.is_some());
-        match Plan::new(&graph, target, WORKSPACE) {
+        match Plan::new(&graph, target, room) {
             Ok(plan) => return Ok(Ready { plan, graph, sequences }),
             Err(error) => refusal = error,
         }

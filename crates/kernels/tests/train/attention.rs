@@ -92,7 +92,8 @@ fn check<E: Element>(device: &Device, shape: Attention, sequences: usize) {
     shape.forward(&fused, &mut out, &mut logs).unwrap();
     let (expected, of_logs) = mixed(&shape, &exact);
     near(&read(&out), &expected, tolerance::<E>());
-    near(&read(&logs), &of_logs, 4e-6);
+    // A library's exponentials are rougher.
+    near(&read(&logs), &of_logs, if E::NARROW { 1e-4 } else { 4e-6 });
 
     let run = || {
         let (mut into, mut pulls) = (device.zeros::<E>(fused.len()).unwrap(), device.zeros(logs.len()).unwrap());
