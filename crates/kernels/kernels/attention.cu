@@ -162,7 +162,7 @@ KERNEL(attention_forward, AttentionForwardArguments) {
         u64 row = first + down + SIDE * i;
         float sum = over_row(sums[i], 0);
         if (across == 0 && row < a.shape.length) {
-            a.logs[(sequence * a.shape.length + row) * a.shape.heads + head] = tops[i] + logf(sum);
+            a.logs[place_of(a.shape, sequence, head, row)] = tops[i] + logf(sum);
         }
         sums[i] = 1.0f / sum;
     }
@@ -170,24 +170,25 @@ KERNEL(attention_forward, AttentionForwardArguments) {
 }
 
 typedef struct {
+    Shape shape;
     const void *mixed, *slope;
     float *pulls;
-    u64 count, width, narrow;
 } AttentionPullsArguments;
 
 /* For each token and head its output times the gradient by it; one warp for each. */
 KERNEL(attention_pulls, AttentionPullsArguments) {
-    u64 row = (u64)blockIdx.x * WARPS + threadIdx.x / LANES, start = row * a.width, at;
+    u64 row = (u64)blockIdx.x * WARPS + threadIdx.x / LANES, token = row / a.shape.heads, start = row * a.shape.width, at;
+    u64 count = a.shape.sequences * a.shape.length * a.shape.heads;
     float sum = 0.0f;
     u32 by;
-    for (at = threadIdx.x % LANES; row < a.count && at < a.width; at += LANES) {
-        sum = fmaf(element(a.mixed, start + at, a.narrow), element(a.slope, start + at, a.narrow), sum);
+    for (at = threadIdx.x % LANES; row < count && at < a.shape.width; at += LANES) {
+        sum = fmaf(element(a.mixed, start + at, a.shape.narrow), element(a.slope, start + at, a.shape.narrow), sum);
     }
     for (by = LANES / 2; by > 0; by /= 2) {
         sum += from_below(sum, by);
     }
-    if (row < a.count && threadIdx.x % LANES == 0) {
-        a.pulls[row] = sum;
+    if (row < count && threadIdx.x % LANES == 0) {
+        a.pulls[place_of(a.shape, token / a.shape.length, row % a.shape.heads, token % a.shape.length)] = sum;
     }
 }
 
@@ -232,7 +233,7 @@ KERNEL(attention_keys, AttentionBackwardArguments) {
 #pragma unroll
             for (j = 0; j < 2; j += 1) {
                 u32 at = query + across + SIDE * j, seen = at < length;
-                u64 place = (sequence * length + (seen ? at : 0)) * a.shape.heads + head;
+                u64 place = place_of(a.shape, sequence, head, seen ? at : 0);
                 float log = a.logs[place], pull = a.pulls[place];
 #pragma unroll
                 for (i = 0; i < 2; i += 1) {
@@ -280,7 +281,7 @@ KERNEL(attention_queries, AttentionBackwardArguments) {
 #pragma unroll
         for (i = 0; i < 2; i += 1) {
             u32 row = first + down + SIDE * i, seen = row < length;
-            u64 place = (sequence * length + (seen ? row : 0)) * a.shape.heads + head;
+            u64 place = place_of(a.shape, sequence, head, seen ? row : 0);
             float log = a.logs[place], pull = a.pulls[place];
 #pragma unroll
             for (j = 0; j < 2; j += 1) {

@@ -186,6 +186,11 @@ DEVICE Head head_of(const void *from, Shape shape, u64 sequence, u64 heads, u64 
     return head;
 }
 
+/* Where the number of a token's query head lies in [sequences, heads, length]. */
+DEVICE u64 place_of(Shape shape, u64 sequence, u64 head, u64 row) {
+    return (sequence * shape.heads + head) * shape.length + row;
+}
+
 /* Queries, keys and values, or their gradients, of query head `head`. */
 typedef struct {
     Head queries, keys, values;
@@ -205,14 +210,14 @@ typedef struct {
     const void *fused;
     /* [tokens, heads, width]. */
     void *mixed;
-    /* For each token and head the logarithm of the sum of its weights before they are made shares. */
+    /* For each head and token the logarithm of the sum of its weights before they are made shares: see place_of. */
     float *logs;
 } AttentionForwardArguments;
 
 typedef struct {
     Shape shape;
     const void *fused;
-    /* The gradient by the output, [tokens, heads, width], and of each token and head what forward and pulls left. */
+    /* The gradient by the output, [tokens, heads, width], and of each head and token what forward and pulls left. */
     const void *slope;
     const float *logs, *pulls;
     /* Takes the gradients by queries, keys and values. */

@@ -193,7 +193,7 @@ KERNEL(tensor_forward, AttentionForwardArguments) {
         u64 row = first + own + lane / 4 + 8 * half;
         sums[half] = over_four(sums[half], 0);
         if (lane % 4 == 0 && row < length) {
-            a.logs[(sequence * length + row) * a.shape.heads + head] = tops[half] + logf(sums[half]);
+            a.logs[place_of(a.shape, sequence, head, row)] = tops[half] + logf(sums[half]);
         }
     }
     leave_rows(a.mixed, head_of(a.mixed, a.shape, sequence, a.shape.heads, head), first + own, out, 1.0f / sums[0], 1.0f / sums[1]);
@@ -220,7 +220,7 @@ KERNEL(tensor_keys, AttentionBackwardArguments) {
             take_rows(queries, heads_of(a.fused, a.shape, sequence, head).queries, query, BRIEF);
             take_rows(slopes, head_of(a.slope, a.shape, sequence, a.shape.heads, head), query, BRIEF);
             if (threadIdx.x < BRIEF && query + threadIdx.x < length) {
-                u64 place = (sequence * length + query + threadIdx.x) * a.shape.heads + head;
+                u64 place = place_of(a.shape, sequence, head, query + threadIdx.x);
                 logs[threadIdx.x] = a.logs[place];
                 pulls[threadIdx.x] = a.pulls[place];
             }
@@ -261,7 +261,7 @@ KERNEL(tensor_queries, AttentionBackwardArguments) {
     float logs[2] = {0.0f, 0.0f}, pulls[2] = {0.0f, 0.0f}, by_queries[4 * SQUARES], scores[BRIEF / 2], products[BRIEF / 2];
 #pragma unroll
     for (half = 0; half < 2; half += 1) {
-        u64 row = first + own + lane / 4 + 8 * half, place = (sequence * length + row) * a.shape.heads + head;
+        u64 row = first + own + lane / 4 + 8 * half, place = place_of(a.shape, sequence, head, row);
         logs[half] = row < length ? a.logs[place] : 0.0f;
         pulls[half] = row < length ? a.pulls[place] : 0.0f;
     }

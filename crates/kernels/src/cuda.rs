@@ -1,7 +1,10 @@
 //! CUDA devices, by the driver's own interface. The one module that calls foreign code.
 #![expect(unsafe_code, reason = "the driver is a foreign library that takes addresses")]
 
+mod backend;
 mod blas;
+mod dnn;
+mod graph;
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_void};
@@ -16,11 +19,14 @@ use cudarc::driver::{result as driver, sys};
 use cudarc::nvrtc::{self, CompileError, CompileOptions, Ptx};
 
 use blas::Blas;
+use dnn::Dnn;
+pub(crate) use dnn::plans;
 
-use crate::device::{Machine, Multiply};
+use crate::device::{Answer, Attend, Machine, Multiply};
 use crate::error::DeviceError;
 use crate::launch::Launch;
 use crate::source::{OPTIONS, Source, source_of};
+use crate::trust::Trust;
 
 const THREADS: u32 = 256;
 
@@ -39,12 +45,14 @@ pub(crate) struct Cuda {
     functions: Mutex<BTreeMap<&'static str, Function>>,
     /// The library of matrix products, looked for when it is first wanted.
     blas: OnceLock<Option<Blas>>,
+    /// The library of attention, likewise.
+    dnn: OnceLock<Result<Dnn, String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Function(CUfunction);
 
-// SAFETY: the handles of the driver and of its library of products may be used by any thread that has made their context
+// SAFETY: the handles of the driver and of its libraries may be used by any thread that has made their context
 // its own, which every call below does first.
 unsafe impl Send for Cuda {}
 // SAFETY: as above; the driver locks what it changes.
@@ -95,6 +103,7 @@ impl Cuda {
             architecture: format!("compute_{major}{minor}"),
             functions: Mutex::default(),
             blas: OnceLock::new(),
+            dnn: OnceLock::new(),
         })
     }
 
@@ -135,6 +144,17 @@ impl Cuda {
             }
         }
         Ok(self.blas.get().and_then(Option::as_ref))
+    }
+
+    /// The library of attention; one that cannot be opened is none.
+    fn dnn(&self) -> Result<&Dnn, String> {
+        if self.dnn.get().is_none() {
+            // As above.
+            if let Err(Ok(mut other)) = self.dnn.set(Dnn::find(self.queue)) {
+                other.close();
+            }
+        }
+        self.dnn.get().map_or(Err("cuDNN was not looked for".into()), |found| found.as_ref().map_err(String::clone))
     }
 
     /// Lets blocks of a kernel use all shared memory that there is, and gives it as much as caches leave: what the kernels
@@ -250,6 +270,19 @@ impl Machine for Cuda {
         }
     }
 
+    fn trust(&self) -> Result<&Trust, String> {
+        self.enter().map_err(|error| error.to_string())?;
+        self.dnn().map(Dnn::trust)
+    }
+
+    fn attend(&self, call: &Attend) -> Result<Answer, DeviceError> {
+        self.enter()?;
+        match self.dnn() {
+            Ok(dnn) => dnn.attend(call, self.queue),
+            Err(reason) => Ok(Answer::Refused(reason)),
+        }
+    }
+
     fn finish(&self) -> Result<(), DeviceError> {
         self.enter()?;
         // SAFETY: the queue lives until this is dropped.
@@ -290,6 +323,9 @@ impl Drop for Cuda {
         let _ = self.finish();
         if let Some(Some(blas)) = self.blas.get_mut() {
             blas.close();
+        }
+        if let Some(Ok(dnn)) = self.dnn.get_mut() {
+            dnn.close();
         }
         // SAFETY: both queues were created by `open`, and nobody else has them.
         let _ = unsafe { driver::stream::destroy(self.queue).and_then(|()| driver::stream::destroy(self.reads)) };

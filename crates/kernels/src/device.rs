@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::attention::Attention;
 use crate::emulation::Emulation;
 use crate::error::DeviceError;
 use crate::launch::Launch;
 use crate::plain::{Plain, bytes_of, bytes_of_mut};
 use crate::source::SOURCES;
+use crate::trust::Trust;
 
 /// What a device must be able to do. Addresses are the device's own; whoever calls owns what they point to.
 pub(crate) trait Machine: Send + Sync + fmt::Debug {
@@ -33,6 +35,36 @@ pub(crate) trait Machine: Send + Sync + fmt::Debug {
     fn multiply(&self, _: &Multiply) -> Result<bool, DeviceError> {
         Ok(false)
     }
+    /// What is known of its library for attention, or why it has none.
+    fn trust(&self) -> Result<&Trust, String> {
+        Err("there is no library for it".into())
+    }
+    /// Queues attention by that library.
+    fn attend(&self, _: &Attend) -> Result<Answer, DeviceError> {
+        Ok(Answer::Refused("there is no library for it".into()))
+    }
+}
+
+/// A pass of attention on numbers of 16 bits, with everything checked.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a device's library reads it"))]
+pub(crate) struct Attend {
+    pub(crate) shape: Attention,
+    pub(crate) sequences: usize,
+    pub(crate) fused: u64,
+    pub(crate) mixed: u64,
+    pub(crate) logs: u64,
+    /// Of the backward pass: the gradient by the output, the gradients that it makes, and working memory.
+    pub(crate) back: Option<[u64; 3]>,
+}
+
+/// What a library did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The work is queued.
+    Done,
+    /// Nothing, for a reason that is the same each time.
+    Refused(String),
 }
 
 /// A matrix product, with everything checked: `out = left * right`, or that and `sum`. Rows lie behind each other.
@@ -149,6 +181,14 @@ impl Device {
 
     pub(crate) fn multiply(&self, call: &Multiply) -> Result<bool, DeviceError> {
         self.0.multiply(call)
+    }
+
+    pub(crate) fn trust(&self) -> Result<&Trust, String> {
+        self.0.trust()
+    }
+
+    pub(crate) fn attend(&self, call: &Attend) -> Result<Answer, DeviceError> {
+        self.0.attend(call)
     }
 
     pub(crate) fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {

@@ -39,9 +39,12 @@ mod rope;
 mod source;
 mod swiglu;
 mod table;
+mod trust;
 mod update;
 
 pub use adamw::{AdamW, Moments};
+#[cfg(feature = "cuda")]
+pub use attention::AttentionPlan;
 pub use attention::{Attention, AttentionGradient};
 pub use bias::{add_bias, add_rows, convert};
 #[cfg(feature = "cuda")]

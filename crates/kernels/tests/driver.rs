@@ -1,4 +1,4 @@
-//! What is called of NVIDIA's driver, compiler and library of products, tested where there is none of them: stand-ins, made
+//! What is called of NVIDIA's driver, compiler and libraries of products and of attention, tested where there is none of them: stand-ins, made
 //! by the system's C compiler over the emulation, are loaded under their names. A process of its own, so that no other test meets them.
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, unsafe_code, reason = "a test fails by panicking, and loading a library is unsafe")]
@@ -8,16 +8,17 @@ use std::process::Command;
 
 use libloading::os::unix::{Library, RTLD_NOW};
 use pactum_kernels::{
-    Bf16, Compress, Device, DeviceError, Divisor, Element, Factor, Feedback, Levels, Matrix, Outer, Peer, Picked,
-    Product, SOURCES, Tensor, Update,
+    Attention, AttentionGradient, Bf16, Compress, Device, DeviceError, Divisor, Element, Factor, Feedback, Levels,
+    Matrix, Outer, Peer, Picked, Product, SOURCES, Tensor, Update,
 };
 
 const BASE: &str = include_str!("../kernels/base.cuh");
-const PARTS: [&str; 4] = [
+const PARTS: [&str; 5] = [
     include_str!("../emulation/emulation.h"),
     include_str!("../emulation/fibres.c"),
     include_str!("../emulation/driver.c"),
     include_str!("../emulation/blas.c"),
+    include_str!("../emulation/dnn.c"),
 ];
 
 fn folder() -> &'static Path {
@@ -31,7 +32,8 @@ fn build(name: &str) -> PathBuf {
     let table = format!("static const Kernel KERNELS[] = {{ {} }};", entries.collect::<String>());
     let source = folder().join(format!("driver-{}.c", std::process::id()));
     let library = folder().join(format!("{name}-{}", std::process::id()));
-    std::fs::write(&source, [PARTS[0], BASE, &bodies, &table, PARTS[1], PARTS[2], PARTS[3]].join("\n")).unwrap();
+    std::fs::write(&source, [PARTS[0], BASE, &bodies, &table, PARTS[1], PARTS[2], PARTS[3], PARTS[4]].join("\n"))
+        .unwrap();
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let flags =
         ["-std=gnu11", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-w", "-shared", "-fPIC", "-pthread"];
@@ -45,7 +47,7 @@ fn build(name: &str) -> PathBuf {
 
 /// The device of the stand-ins. Whoever asks for the driver or the compiler by name gets what is loaded already.
 fn stand_in() -> Device {
-    for name in ["libcuda.so", "libnvrtc.so", "libcublasLt.so"] {
+    for name in ["libcuda.so", "libnvrtc.so", "libcublasLt.so", "libcudnn.so"] {
         let path = build(name);
         // SAFETY: the library has just been built, and loading it runs nothing of it.
         let library = unsafe { Library::open(Some(&path), RTLD_NOW) }.unwrap();
@@ -123,11 +125,68 @@ fn all_products(device: &Device) -> Vec<f64> {
     each.into_iter().flat_map(|products| [4, 3].map(|depth| products(device, depth).unwrap()).concat()).collect()
 }
 
+/// Output, logarithms and gradient of attention, from numbers that begin some elements behind the start of their memory.
+fn attended(device: &Device, shape: &Attention, sequences: usize, aside: usize) -> [Vec<f32>; 3] {
+    let tokens = sequences * shape.length;
+    let (row, width) = ((shape.heads + 2 * shape.kv_heads) * shape.width, shape.heads * shape.width);
+    let short = |seed, len| numbers(seed).into_iter().cycle().take(len).map(Bf16::from).collect::<Vec<_>>();
+    let fused = device.upload(&short(4, aside + tokens * row)).unwrap().part(aside..aside + tokens * row).unwrap();
+    let slope = device.upload(&short(5, tokens * width)).unwrap();
+    let (mut out, mut logs) = (device.zeros(tokens * width).unwrap(), device.zeros(tokens * shape.heads).unwrap());
+    shape.forward(&fused, &mut out, &mut logs).unwrap();
+    let (mut into, mut pulls) = (device.zeros::<Bf16>(tokens * row).unwrap(), device.zeros(logs.len()).unwrap());
+    let (mixed, gradient) = (&out, &mut into);
+    shape
+        .backward(&mut AttentionGradient {
+            fused: &fused,
+            mixed,
+            logs: &logs,
+            slope: &slope,
+            gradient,
+            pulls: &mut pulls,
+        })
+        .unwrap();
+    let wide = |numbers: Vec<Bf16>| numbers.into_iter().map(f32::from).collect();
+    [wide(out.read().unwrap()), logs.read().unwrap(), wide(into.read().unwrap())]
+}
+
+/// That attention of a shape is made by the library, or why it is not, and comes to the same as the kernels do.
+fn check_attention(devices: &[Device; 2], shape: Attention, sequences: usize, by: &str) {
+    let said = shape.made_by(&devices[0]);
+    assert!(if by == LIBRARY { said == by } else { said.contains(by) }, "{shape:?}: {said}");
+    let [found, expected] = devices.each_ref().map(|device| attended(device, &shape, sequences, 0));
+    // The library rounds weights that the kernels do not round, or rounds them elsewhere.
+    assert_eq!(found == expected, by != LIBRARY, "{shape:?}");
+    for (found, expected) in found.into_iter().flatten().zip(expected.into_iter().flatten()) {
+        assert!((found - expected).abs() <= 0.04 * (1.0 + expected.abs()), "{shape:?}: {found} instead of {expected}");
+    }
+    let [found, expected] = devices.each_ref().map(|device| attended(device, &shape, sequences, 1));
+    assert_eq!(found, expected, "what is not aligned is for the kernels");
+}
+
+const LIBRARY: &str = "cuDNN 9.19.0";
+
+fn all_attention(devices: &[Device; 2]) {
+    let check = |heads, kv_heads, width, length, sequences, by: &str| {
+        check_attention(devices, Attention { heads, kv_heads, width, length }, sequences, by);
+    };
+    check(4, 2, 8, 10, 2, LIBRARY);
+    check(2, 2, 16, 13, 1, LIBRARY);
+    check(3, 1, 32, 33, 3, LIBRARY);
+    // More sequences than there is working memory for.
+    check(2, 1, 8, 5, 4, LIBRARY);
+    check(1, 1, 40, 9, 1, "own kernels (cuDNN 9.19.0 is not used: it is ");
+    check(2, 1, 24, 9, 1, "its sums have no fixed order");
+    check(2, 1, 56, 9, 1, "no engine takes it");
+    check(2, 1, 12, 9, 1, "own kernels (no common heads)");
+}
+
 #[test]
 fn the_stand_in_driver_is_called_rightly() {
     let (device, emulation) = (stand_in(), Device::emulation(folder()).unwrap());
     assert_eq!(results(&device).unwrap(), results(&emulation).unwrap());
     assert_eq!(all_products(&device), all_products(&emulation));
+    all_attention(&[device.clone(), emulation.clone()]);
     // From another thread too, which has no context of its own.
     let other = device.clone();
     let work = move || (results(&other).unwrap(), all_products(&other));

@@ -28,7 +28,7 @@ pub(crate) fn print(device: &Device) -> Result<(), Error> {
     let product = product(device)?;
     let peak = PEAKS.iter().find(|(name, _)| device.name().contains(name)).map_or(product, |(_, peak)| *peak);
     println!("a product of {EDGE}³ in bf16: {:.0} TFLOP/s; MFU is of {:.0} TFLOP/s", product / 1e12, peak / 1e12);
-    attention(device)?;
+    MODELS.iter().try_for_each(|(name, _)| attention(device, name))?;
     MODELS.iter().try_for_each(|(name, rows)| model(device, name, *rows, peak))
 }
 
@@ -42,10 +42,12 @@ fn product(device: &Device) -> Result<f64, Error> {
     Ok(2.0 * (EDGE as f64).powi(3) / seconds)
 }
 
-/// Attention of the preset `1b`, forward and backward: FLOP of what causality leaves, the backward pass being five products
+/// Attention of a preset, forward and backward: FLOP of what causality leaves, the backward pass being five products
 /// where the forward one is two.
-fn attention(device: &Device) -> Result<(), Error> {
-    let shape = Attention { heads: 32, kv_heads: 8, width: 64, length: 2048 };
+fn attention(device: &Device, name: &str) -> Result<(), Error> {
+    let config = ModelConfig::preset(name).ok_or("there is no such preset")?;
+    let ModelConfig { heads, kv_heads, context, .. } = config;
+    let shape = Attention { heads, kv_heads, width: config.head_width(), length: context };
     let (tokens, mixed) = (4 * shape.length, 4 * shape.length * shape.heads * shape.width);
     let fused_len = mixed + 2 * tokens * shape.kv_heads * shape.width;
     let (fused, slope) = (device.zeros::<Bf16>(fused_len)?, device.zeros::<Bf16>(mixed)?);
@@ -64,7 +66,8 @@ fn attention(device: &Device) -> Result<(), Error> {
     let backward = time(device, || Ok(shape.backward(&mut pass)?))?;
     let product = (mixed * (shape.length + 1)) as f64;
     let [forward, backward] = [2.0 * product / forward, 5.0 * product / backward].map(|rate| rate / 1e12);
-    println!("attention in bf16: forward {forward:.0} TFLOP/s, backward {backward:.0} TFLOP/s");
+    let by = shape.made_by(device);
+    println!("attention of {name} in bf16 by {by}: forward {forward:.0} TFLOP/s, backward {backward:.0} TFLOP/s");
     Ok(())
 }
 

@@ -18,7 +18,16 @@ fn mixed(shape: &Attention, fused: &[f64]) -> (Vec<f64>, Vec<f64>) {
         out.extend(row);
         logs.push(total.ln());
     }
-    (out, logs)
+    (out, by_head(shape, &logs))
+}
+
+/// What belongs to tokens and heads, in the order of sequences, heads and tokens.
+fn by_head(shape: &Attention, numbers: &[f64]) -> Vec<f64> {
+    let sequence = |numbers: &[f64]| {
+        let of = |head: usize| numbers[head..].iter().step_by(shape.heads).copied().collect::<Vec<_>>();
+        (0..shape.heads).flat_map(of).collect::<Vec<_>>()
+    };
+    numbers.chunks(shape.length * shape.heads).flat_map(sequence).collect()
 }
 
 /// The gradient by queries, keys and values.
@@ -83,7 +92,8 @@ fn check<E: Element>(device: &Device, shape: Attention, sequences: usize) {
     shape.forward(&fused, &mut out, &mut logs).unwrap();
     let (expected, of_logs) = mixed(&shape, &exact);
     near(&read(&out), &expected, tolerance::<E>());
-    near(&read(&logs), &of_logs, 4e-6);
+    // A library's exponentials are rougher.
+    near(&read(&logs), &of_logs, if E::NARROW { 1e-4 } else { 4e-6 });
 
     let run = || {
         let (mut into, mut pulls) = (device.zeros::<E>(fused.len()).unwrap(), device.zeros(logs.len()).unwrap());
