@@ -261,6 +261,7 @@ impl Model {
     }
 
     /// Tables settle after each chunk at first, ever more rarely later.
+    #[inline(always)]
     fn settle(&mut self) {
         self.chunks += 1;
         let period = 1 << self.chunks.ilog2().saturating_sub(1).min(SETTLE_MAX);
@@ -276,6 +277,7 @@ impl Model {
     }
 
     /// Learns from the band that ends.
+    #[inline(always)]
     pub(crate) fn close_band(&mut self) {
         self.columns.close_band();
         self.signs.close_band();

@@ -44,6 +44,7 @@ impl Columns {
     }
 
     /// Shares change after every band at first, ever more rarely later.
+    #[inline(always)]
     pub(crate) fn close_band(&mut self) {
         self.seen.iter_mut().for_each(|seen| *seen = (*seen).min(SEEN_MAX));
         self.bands += 1;
@@ -53,6 +54,7 @@ impl Columns {
         }
     }
 
+    #[inline(always)]
     fn settle(&mut self) {
         for block in 0..self.geometry.across {
             let seen = &self.seen[self.geometry.base(block)..self.geometry.base(block + 1)];
@@ -67,6 +69,7 @@ impl Columns {
 /// The shares of one block. A column weighs `prior + 2 * seen`; `tail`, in 2^-11, is the weight from a column on. Of `n`
 /// values the first one is in that column or after it with the probability `tail^n`. Every column has one slot in any
 /// case.
+#[inline(always)]
 fn share(seen: &[u16], prior: u32) -> [[u16; COLUMNS_MAX + 1]; FIRSTS as usize] {
     let weight = |&seen: &u16| prior + 2 * u32::from(seen);
     let total = seen.iter().map(weight).sum::<u32>();

@@ -45,6 +45,7 @@ impl Learned {
 
     /// Every symbol gets one slot and its part of the others, rounded down, in proportion to its count; the last one gets
     /// the rest. Tables that have counted nothing since stay as they are.
+    #[inline(always)]
     pub(crate) fn settle(&mut self) {
         for (table, (counts, settled)) in self.counts.iter_mut().zip(&mut self.settled).enumerate() {
             let total = counts.iter().sum::<u32>();
@@ -62,6 +63,7 @@ impl Learned {
 }
 
 /// The running sums of the shares of some symbols.
+#[inline(always)]
 fn sums_of(counts: &[u32], total: u32) -> [u16; SYMBOLS_MAX + 1] {
     let free = u32::from(SLOTS) - counts.len() as u32;
     let unit = (u64::from(free) << 32) / u64::from(total);

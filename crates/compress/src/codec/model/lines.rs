@@ -50,10 +50,12 @@ impl Lines {
     }
 
     /// Forgets what was learned of the lines, since others follow.
+    #[inline(always)]
     pub(crate) fn restart(&mut self) {
         self.weights.fill(self.prior);
     }
 
+    #[inline(always)]
     pub(crate) fn settle(&mut self) {
         self.learned.settle();
     }

@@ -86,6 +86,7 @@ impl Signs {
     }
 
     /// The expected sign gets its part of all slots but two, rounded down, and one more.
+    #[inline(always)]
     pub(crate) fn settle(&mut self) {
         for (counts, border) in self.counts.iter_mut().zip(&mut self.borders) {
             let (free, total) = (u64::from(SLOTS) - 2, counts[0] + counts[1]);
@@ -97,11 +98,13 @@ impl Signs {
     }
 
     /// Forgets the signs of the lines, since others follow.
+    #[inline(always)]
     pub(crate) fn restart(&mut self) {
         self.lines.fill(0);
     }
 
     /// Learns from the band that ends.
+    #[inline(always)]
     pub(crate) fn close_band(&mut self) {
         if std::mem::take(&mut self.is_first) {
             for _ in 0..FIRST_ROUNDS {
@@ -118,6 +121,7 @@ impl Signs {
     }
 
     /// A line that does not lean counts as positive: one sign of a pair of vectors is free.
+    #[inline(always)]
     fn vote_for_columns(&mut self) {
         for lean in &mut self.lines {
             *lean = (*lean).clamp(-LINE_VOTE_MAX, LINE_VOTE_MAX) + i32::from(*lean == 0);

@@ -25,6 +25,7 @@ impl Tables {
     }
 
     /// Gives a table its sums: the first is 0, the last [`SLOTS`], and each is above the one before.
+    #[inline(always)]
     pub(crate) fn set(&mut self, table: usize, sums: &[u16]) {
         let start = table * self.stride;
         self.sums[start..start + sums.len()].copy_from_slice(sums);
@@ -35,6 +36,7 @@ impl Tables {
     }
 
     /// Fills in whole runs, which is faster than to the point; the next symbol overwrites what is too much.
+    #[inline(always)]
     fn invert(&mut self, table: usize, sums: &[u16]) {
         let inverse = &mut self.inverse[table * INVERSE..(table + 1) * INVERSE];
         for (symbol, slots) in sums.windows(2).enumerate() {
