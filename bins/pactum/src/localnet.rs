@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// The seed of the initial parameters
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// The honest miners keep moments on disk, and error feedback while they train: less memory, more waiting
+    #[arg(long)]
+    offload: bool,
     #[command(flatten)]
     place: Place,
 }

@@ -146,6 +146,7 @@ pub(crate) fn run(args: &Args, verbosity: Verbosity, stop: &Stop) -> Result<(), 
     };
     let mut session = Session::open(args, config, &dir, hparams, &dataset)?;
     if let Some(accelerator) = accelerator {
+        progress.note(format!("device: {}", accelerator.describe()));
         session.learner = session.learner.accelerated(accelerator)?;
     }
     let trained = session.train(args, &dataset, &progress, stop);

@@ -130,6 +130,8 @@ fn a_validator_judges_there(desk: &Desk, heldout: f64) {
     let refused = desk.run("validator --device emulation --precision bf16", 2);
     assert!(refused.contains("a validator judges in f32"), "{refused}");
     let mut validator = desk.start(&format!("validator --dir net/nodes/validator-1 --device emulation {node}"));
+    let told = |event: &Value| event["phase"].as_str().is_some_and(|phase| phase.contains("attention by own kernels"));
+    validator.event(told);
     let recovered = validator.event(|event| event["outcome"] == "recovered");
     let again = recovered["heldout_loss"].as_f64().unwrap();
     assert!((again - heldout).abs() < 1e-4, "{again} {heldout}");

@@ -115,22 +115,32 @@ fn strangers_agree_learn_and_go_on_where_they_stopped() {
     assert!(!net.path("wallet.json").exists());
     let before = digests(&report)[0].to_owned();
 
-    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "6"]));
+    // The miners go on with moments and error feedback on disk, in a file that has no name once they hold it.
+    let scratch = ["miner-1", "miner-2", "validator-1"].map(|name| net.path("net/nodes").join(name).join("scratch"));
+    for file in &scratch {
+        fs::write(file, "what an earlier start left").unwrap();
+    }
+    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "6", "--offload"]));
+    assert_eq!(scratch.map(|file| file.exists()), [false, false, true]);
     let report = net.report();
     assert_agreed(&report, 3);
+    assert_eq!(report["settings"]["offload"], true);
     assert_ne!(digests(&report)[0], before);
     let losses: Vec<f64> =
         report["heldout_loss"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
     assert_eq!(losses.len(), 6);
     assert!(losses[5] < losses[0], "{losses:?}");
     assert!(report["compression_ratio"].as_f64().unwrap() > 20.0);
-    assert!(report["submissions"].as_array().unwrap().len() >= 6);
+    let submissions = report["submissions"].as_array().unwrap();
+    assert!(submissions.len() >= 6);
+    let offloading = |one: &Value| one["window"].as_u64() >= Some(3) && one["status"] == "accepted";
+    assert!(submissions.iter().any(offloading), "{report:#}");
     assert_nobody_left(&net.path("net"));
 
     // There is nothing left to do, and everything to tell; what a power cut left in the log is passed over.
     let mut log = fs::File::options().append(true).open(net.path("net/events.ndjson")).unwrap();
     log.write_all(b"\xff\xfe{\"node\": \"miner-1\", \"ev").unwrap();
-    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "6"]));
+    assert_well(&net.run(&["--miners", "2", "--validators", "1", "--windows", "6", "--offload"]));
     let again = net.report();
     assert_agreed(&again, 3);
     for field in ["heldout_loss", "submissions", "settings"] {

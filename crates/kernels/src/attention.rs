@@ -1,5 +1,7 @@
 //! Causal attention with grouped heads, streamed over tiles (Dao et al., arXiv 2205.14135 and 2307.08691).
 
+mod room;
+
 use crate::device::{Answer, Attend, Buffer, Device};
 use crate::error::DeviceError;
 use crate::launch::{Call, blocks_of, rows_of};

@@ -172,7 +172,7 @@ impl Device {
     }
 
     /// Memory that nothing has been written to yet.
-    fn room<T: Plain>(&self, len: usize) -> Result<Buffer<T>, DeviceError> {
+    pub(crate) fn room<T: Plain>(&self, len: usize) -> Result<Buffer<T>, DeviceError> {
         let bytes = len.checked_mul(size_of::<T>()).ok_or(DeviceError::Shape("more memory than can be addressed"))?;
         let address = if len == 0 { 0 } else { self.0.allocate(bytes)? };
         let memory = Arc::new(Memory { device: self.clone(), address });

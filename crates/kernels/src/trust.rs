@@ -37,7 +37,7 @@ impl Trust {
 
     /// What was found for a shape, or is found now.
     pub(crate) fn of(&self, shape: &Attention, device: &Device) -> Verdict {
-        let small = Attention { length: shape.length.min(LONGEST), ..*shape };
+        let (small, _) = problem(shape);
         let key = [small.heads, small.kv_heads, small.width, small.length];
         let known = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         known.unwrap_or_else(|| {
@@ -46,6 +46,11 @@ impl Trust {
             verdict
         })
     }
+}
+
+/// The problem for a shape: a shape of as many heads, and how many sequences.
+pub(crate) fn problem(shape: &Attention) -> (Attention, usize) {
+    (Attention { length: shape.length.min(LONGEST), ..*shape }, SEQUENCES)
 }
 
 /// Numbers from -1 to 1.

@@ -13,6 +13,9 @@ pub trait Accelerator: Executor + Send {
     /// The model that it trains.
     fn model(&self) -> &ModelConfig;
 
+    /// What computes, and how, for people: the device's name, and what makes attention there.
+    fn describe(&self) -> String;
+
     /// Takes over parameters, and the optimizer's settings, moments and steps.
     ///
     /// # Errors

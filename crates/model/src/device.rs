@@ -11,7 +11,7 @@ use pactum_kernels::{Bf16, Device, DeviceError};
 
 use crate::config::{ConfigError, ModelConfig};
 use crate::executor::{Executor, StepError, Tokens, check_length};
-use network::{Network, Run};
+use network::{Network, Run, attention};
 pub use trainer::{DeviceTrainer, RestoreError};
 
 /// The widest head that the kernels of attention take.
@@ -97,8 +97,8 @@ impl DeviceEngine {
         Ok(Self { config: config.clone(), rows_max, network })
     }
 
-    /// Bytes of the device's memory that training with such an engine and a [`DeviceTrainer`] takes, before anything is
-    /// allocated; what the driver and its libraries hold for themselves comes on top.
+    /// Bytes of the device's memory that training with such an engine and a [`DeviceTrainer`] takes at most, before anything is
+    /// allocated, with what attention by cuDNN works in; what else the driver and its libraries hold for themselves comes on top.
     ///
     /// # Errors
     /// If the configuration is invalid.
@@ -111,7 +111,9 @@ impl DeviceEngine {
         let operand = if precision == Precision::F32 { 4 } else { 2 };
         let kept = if recompute { 1 } else { config.layers };
         let tokens = rows_max.saturating_mul(config.context).min(TOKENS_MAX);
-        Ok(buffers::bytes(config, tokens, (operand, kept)))
+        let rows = rows_max.min(TOKENS_MAX / config.context);
+        let attention = if operand == 2 { attention(config, config.context).working_bytes(rows) } else { 0 };
+        Ok(buffers::bytes(config, tokens, (operand, kept)).saturating_add(attention as u64))
     }
 
     /// The model that this engine runs.
@@ -204,4 +206,23 @@ impl Executor for DeviceEngine {
 
 fn total(losses: &[f32]) -> f64 {
     losses.iter().map(|&loss| f64::from(loss)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_attention_works_in_is_planned() {
+        let config = ModelConfig::preset("1b").unwrap();
+        for (rows, times) in [(1, 1), (3, 3), (usize::MAX, 15)] {
+            let [f32, bf16] = [Precision::F32, Precision::Bf16]
+                .map(|precision| DeviceEngine::train_bytes(&config, rows, (precision, false)).unwrap());
+            let tokens = rows.saturating_mul(config.context).min(TOKENS_MAX);
+            let [wide, short] = [4, 2].map(|operand| buffers::bytes(&config, tokens, (operand, config.layers)));
+            // Two bytes for each score of as many sequences as come to 1 GiB.
+            let scores = (times * config.heads * config.context * config.context * 2) as u64;
+            assert_eq!((f32, bf16), (wide, short + scores + (1 << 20)), "{rows}");
+        }
+    }
 }

@@ -179,6 +179,9 @@ impl Runner {
         self.refuse_unless_fits(&learner)?;
         // A device is looked for before anything is read that takes long.
         let accelerator = self.config.place(self.role)?.accelerator(&learner, &self.config.dir)?;
+        if let Some(accelerator) = &accelerator {
+            tell(&Event::phase(&format!("device: {}", accelerator.describe())));
+        }
         let (mut trainer, journal, standing) = self.recover(&run, accelerator)?;
         let meter = trainer.meter();
         let parameters = trainer.parameters();

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use pactum_cli::{Failure, Progress, Stop, available_memory};
-use pactum_node::{Place as Where, learner_config};
+use pactum_node::{Config, Place as Where, learner_config};
 use pactum_protocol::{BlockNumber, Digest, Hparams};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,9 @@ pub(super) struct Plan {
     /// Where the honest miners train in this start.
     #[serde(skip)]
     pub(super) place: Where,
+    /// Whether the honest miners keep on disk what they can in this start.
+    #[serde(skip)]
+    pub(super) offload: bool,
     pub(super) miners: u16,
     pub(super) validators: u16,
     pub(super) cheaters: Vec<Kind>,
@@ -76,7 +79,7 @@ impl Plan {
             }
             Err(error) => return Err(Failure::because(format!("cannot read {}", file.display()), &error)),
         };
-        Ok(Self { dir: dir.to_owned(), place: args.place.chosen()?, ..plan })
+        Ok(Self { dir: dir.to_owned(), place: args.place.chosen()?, offload: args.offload, ..plan })
     }
 
     fn read(bytes: &[u8], file: &Path, args: &Args) -> Result<Self, Failure> {
@@ -126,6 +129,7 @@ impl Plan {
             dir: dir.to_owned(),
             url: String::new(),
             place: Where::PROCESSOR,
+            offload: false,
             miners: args.miners,
             validators: args.validators,
             cheaters,
@@ -185,15 +189,27 @@ impl Plan {
             ["--child", "--events", "--threads", "1", "--listen", "127.0.0.1:0", "--chain"].map(OsString::from),
         );
         args.push(self.url.clone().into());
-        if self.place.is_device() && (place.role, place.cheat) == (Role::Miner, None) {
-            let (device, precision) = (self.place.device().to_string(), self.place.precision().to_string());
-            args.extend(["--device".to_owned(), device, "--precision".to_owned(), precision].map(OsString::from));
+        if (place.role, place.cheat) == (Role::Miner, None) {
+            args.extend(self.honest_args());
         }
         args.push("--dir".into());
         args.push(self.dir.join("nodes").join(&place.name).into());
         args.push("--data".into());
         args.push(self.dir.join("data").into());
         self.spec(&place.name, args)
+    }
+
+    /// What the user chose for the honest miners.
+    fn honest_args(&self) -> Vec<OsString> {
+        let mut args = Vec::new();
+        if self.place.is_device() {
+            let (device, precision) = (self.place.device().to_string(), self.place.precision().to_string());
+            args.extend(["--device".to_owned(), device, "--precision".to_owned(), precision]);
+        }
+        if self.offload {
+            args.push("--offload".to_owned());
+        }
+        args.into_iter().map(OsString::from).collect()
     }
 
     fn spec(&self, name: &str, args: Vec<OsString>) -> Spec {
@@ -207,9 +223,10 @@ fn refuse_too_large(hparams: &Hparams, args: &Args, cheaters: u64) -> Result<(),
     let one = learner_config(hparams).memory()?;
     let [miners, validators] = [args.miners, args.validators].map(u64::from);
     let what = format!("a network of {} nodes", miners + cheaters + validators);
-    let place = args.place.chosen()?;
+    let device = args.place.chosen()?.device();
+    let honest = Config { device, offload: args.offload, ..Config::of(pactum_node::Role::Miner) };
     let seats = [
-        (miners, if place.is_device() { one.accelerated_network_bytes() } else { one.network_bytes() }),
+        (miners, honest.memory(pactum_node::Role::Miner, &one)),
         (cheaters, one.network_bytes()),
         (validators, one.validator_bytes()),
     ];

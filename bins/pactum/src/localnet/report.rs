@@ -73,6 +73,8 @@ pub(super) struct Settings {
     /// Where the honest miners trained, and how finely.
     device: Device,
     precision: Precision,
+    /// Whether they kept moments and error feedback on disk.
+    offload: bool,
     parameters: Option<u64>,
     hparams: Hparams,
 }
@@ -114,6 +116,7 @@ impl Report {
                 seed: plan.hparams.seed,
                 device: plan.place.device(),
                 precision: plan.place.precision(),
+                offload: plan.offload,
                 parameters,
                 hparams: plan.hparams.clone(),
             },

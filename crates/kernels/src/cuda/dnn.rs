@@ -17,10 +17,6 @@ use crate::trust::Trust;
 
 /// The oldest version that is used: 9.10.
 const OLDEST: usize = 91_000;
-/// Bytes of working memory that a plan may need. More sequences are done one part after the other.
-const WORKSPACE: usize = 1 << 30;
-/// Bytes that one for a single sequence may need.
-const MOST: usize = 2 << 30;
 /// Set to `off`, it keeps attention from the library.
 const SWITCH: &str = "PACTUM_CUDNN";
 
@@ -156,14 +152,12 @@ pub(crate) fn plans(
 fn ready(call: &Attend, target: &Target) -> Result<Ready, DeviceError> {
     let Attention { heads, length, .. } = call.shape;
     let mut refusal = DeviceError::Call { what: "plan attention", reason: "one sequence needs too much memory".into() };
-    for sequences in (1..=call.sequences).rev() {
+    let most = if call.back.is_some() { call.shape.at_once(call.sequences) } else { call.sequences };
+    let room = call.shape.working_bytes(call.sequences);
+    for sequences in (1..=most).rev() {
         // Every part must begin where numbers are aligned: a head's width is a multiple already.
         let whole = sequences == call.sequences || (sequences * heads * length * 4).is_multiple_of(ALIGNED as usize);
-        // Two bytes for each score, see the graph.
-        let squares = (heads * sequences).saturating_mul(length * length).saturating_mul(2);
-        let room = if sequences == 1 { MOST } else { WORKSPACE };
-        let fits = call.back.is_none() || squares <= room;
-        if !(whole && fits && call.sequences.is_multiple_of(sequences)) {
+        if !(whole && call.sequences.is_multiple_of(sequences)) {
             continue;
         }
         let graph = Graph::new(&call.shape, sequences, call.back.is_some());

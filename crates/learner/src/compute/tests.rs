@@ -45,6 +45,10 @@ impl Accelerator for Beside {
         self.engine.config()
     }
 
+    fn describe(&self) -> String {
+        "the processor".to_owned()
+    }
+
     fn load(&mut self, parameters: &[f32], optimizer: &AdamW) -> Result<(), StepError> {
         self.alive()?;
         self.parameters = parameters.to_vec();

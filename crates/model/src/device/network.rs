@@ -22,6 +22,10 @@ pub(super) trait Run: Send {
     fn differentiate(&mut self, part: &Tokens<'_>, scale: f32) -> Result<Vec<f32>, DeviceError>;
     /// One step of the optimizer for a range of the parameters.
     fn update(&mut self, by: &AdamW, moments: &mut Moments, range: Range<usize>) -> Result<(), DeviceError>;
+    /// Fails unless there is memory left for what a library of attention will work in.
+    fn check_room(&self) -> Result<(), DeviceError>;
+    /// What makes attention.
+    fn attention(&self) -> String;
 }
 
 /// A model on a device: parameters, gradient, and the memory of a training step.
@@ -89,13 +93,12 @@ impl<E: Operand> Network<E> {
 
     fn pass(&self, part: &Tokens<'_>) -> Result<Pass<'_, E>, DeviceError> {
         let (config, length) = (&self.config, part.inputs());
-        let (heads, kv_heads, width) = (config.heads, config.kv_heads, config.head_width());
         Ok(Pass {
             config,
             layout: &self.layout,
             weights: &self.weights,
             copy: &self.copy,
-            attention: Attention { heads, kv_heads, width, length },
+            attention: attention(config, length),
             cosines: self.angles.cosines.part(0..length * self.angles.half)?,
             sines: self.angles.sines.part(0..length * self.angles.half)?,
             tokens: part.rows * length,
@@ -182,12 +185,27 @@ impl<E: Operand> Run for Network<E> {
         let Weights { parameters, gradient } = &mut self.weights;
         by.step(parameters, gradient, moments, (range, E::short(&mut self.copy)))
     }
+
+    fn check_room(&self) -> Result<(), DeviceError> {
+        let (shape, device) = (attention(&self.config, self.config.context), self.weights.parameters.device());
+        shape.check_room::<E>(device, self.room / self.config.context)
+    }
+
+    fn attention(&self) -> String {
+        let shape = attention(&self.config, self.config.context);
+        if E::NARROW { shape.made_by(self.weights.parameters.device()) } else { "own kernels".to_owned() }
+    }
 }
 
 impl<'a, E> Pass<'a, E> {
     pub(super) fn projection(&self, linear: &'a Linear) -> Projection<'a, E> {
         Projection { linear, weights: self.weights, copy: self.copy }
     }
+}
+
+/// Attention over sequences of so many tokens.
+pub(super) fn attention(config: &ModelConfig, length: usize) -> Attention {
+    Attention { heads: config.heads, kv_heads: config.kv_heads, width: config.head_width(), length }
 }
 
 fn inputs_and_targets(part: &Tokens<'_>) -> (Vec<u32>, Vec<u32>) {

@@ -27,6 +27,8 @@ impl DeviceTrainer {
         let (spans, count) = (spans(&engine.config.parameters()), engine.config.count());
         let device = engine.network.weights().parameters.device();
         let moments = Moments { first: device.zeros(count)?, second: device.zeros(count)? };
+        // A library takes its memory at the first step only: what does not fit is refused now.
+        engine.network.check_room()?;
         Ok(Self { engine, config, spans, moments, step: 0 })
     }
 
@@ -107,6 +109,11 @@ impl Executor for DeviceTrainer {
 impl Accelerator for DeviceTrainer {
     fn model(&self) -> &ModelConfig {
         self.engine.config()
+    }
+
+    fn describe(&self) -> String {
+        let network = &self.engine.network;
+        format!("{}, attention by {}", network.weights().parameters.device().name(), network.attention())
     }
 
     fn load(&mut self, parameters: &[f32], optimizer: &crate::AdamW) -> Result<(), StepError> {
