@@ -24,7 +24,7 @@ use crate::settings::{Coder, Quantiser, Settings, payload_bytes_max};
 use crate::update::SparseUpdate;
 
 /// Version of the payload format that this crate writes and reads.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Version, coder, quantiser, zero, `top_k` (4 bytes), the first bytes of the layout's digest.
 pub(crate) const HEADER_BYTES: usize = 32;
 const DIGEST_BYTES: usize = 24;

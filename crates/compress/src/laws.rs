@@ -124,8 +124,8 @@ proptest! {
         let (bytes, update) = compressed(&layout, settings, &mut gradient(seed, layout.len()));
         let content = information(&bytes, &layout, &Limits::new(settings)).unwrap();
         let (all, sections) = (8.0 * bytes.len() as f64, layout.sections().len() as f64);
-        // The header, the table's entries, first bytes, states, half-filled bytes; and rounding by the coder.
-        let most = 8.0 * (32.0 + 38.0 * sections) + 0.002 * all + update.selected() as f64 * 0.01;
+        // The header, the table's entries, heads, states, half-filled words; and rounding by the coder.
+        let most = 8.0 * (32.0 + 110.0 * sections) + 0.002 * all + update.selected() as f64 * 0.01;
         prop_assert!(content <= all && all - content <= most, "{} of {} bits", content, all);
     }
 

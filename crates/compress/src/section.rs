@@ -94,14 +94,6 @@ impl SectionData {
         (&mut self.indices[start..], &mut codes[start..])
     }
 
-    /// Appends coded values.
-    pub(crate) fn extend(&mut self, indices: &[u16], codes: &[u8]) {
-        if let Values::OfChunks(all, ..) | Values::OfSection(all, _) = &mut self.values {
-            self.indices.extend_from_slice(indices);
-            all.extend_from_slice(codes);
-        }
-    }
-
     /// Ends a chunk. Its scales say nothing if it has no values, or a quantiser without scales.
     pub(crate) fn close_chunk(&mut self, scales: Scales) {
         self.starts.push(self.indices.len() as u32);

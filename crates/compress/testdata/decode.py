@@ -1,16 +1,15 @@
 """A second reader of payloads, written from docs/payload.md alone and in nothing but Python: it decodes the small payloads
 of payloads.txt and checks that the fixed and the entropy-coded ones carry the same values.
 
-Usage: python decode.py. The table of priors is read from the crate; everything else stands here.
+Usage: python decode.py
 """
 
+import math
 import os
-import re
 import struct
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 EDGE, TOP_K, SHAPES = 8, 6, [(24, 16), (9,), (5, 12)]
-SLOTS, SECTION = 2048, 1 << 24
 
 
 def f32(x):
@@ -92,236 +91,219 @@ def fixed(data, tensor, quantiser, levels):
 
 class Code:
     def __init__(self, data, values):
-        lanes = 8 if values > 4096 else 1
-        self.states = list(struct.unpack(f"<{lanes}I", data[: 4 * lanes]))
-        self.words = list(struct.unpack(f"<{(len(data) - 4 * lanes) // 2}H", data[4 * lanes :]))[::-1]
-        assert all(state >= 1 << 16 for state in self.states)
+        self.lanes = 8 if values > 4096 else 1
+        head = [data[7 * lane : 7 * lane + 7] for lane in range(self.lanes)]
+        self.states = [int.from_bytes(state, "little") for state in head]
+        self.least = [1 << 20] * self.lanes
+        rest = data[7 * self.lanes :]
+        self.words = list(struct.unpack(f"<{len(rest) // 4}I", rest))[::-1]
+        assert all(1 << 20 <= state < 1 << 52 for state in self.states)
 
-    def phase(self, symbols):
-        """Each symbol is a function from a slot to (value, start, end)."""
-        found = []
-        for turn, symbol in enumerate(symbols):
-            lane = turn % len(self.states)
-            x = self.states[lane]
-            value, start, end = symbol(x % SLOTS)
-            x = (end - start) * (x >> 11) + x % SLOTS - start
-            self.states[lane] = x << 16 | self.words.pop() if x < 1 << 16 else x
-            found.append(value)
+    def refill(self, lane):
+        if self.states[lane] < self.least[lane]:
+            self.states[lane] = self.states[lane] << 32 | self.words.pop()
+
+    def take(self, lane, starts, bits=8):
+        slot, starts = self.states[lane] % (1 << bits), starts + [1 << bits]
+        symbol = max(s for s, start in enumerate(starts[:-1]) if start <= slot)
+        share = starts[symbol + 1] - starts[symbol]
+        self.states[lane] = share * (self.states[lane] >> bits) + slot - starts[symbol]
+        return symbol
+
+    def symbols(self, lane, *tables):
+        found = [self.take(lane, table) for table in tables]
+        self.refill(lane)
         return found
 
-    def raw(self, bits, count=1):
-        share = SLOTS >> bits
-        return self.phase([lambda y: (y // share, y // share * share, (y // share + 1) * share)] * count)
+    def raw(self, lane, bits):
+        number = self.states[lane] % (1 << bits)
+        self.states[lane] >>= bits
+        self.refill(lane)
+        return number
 
-    def number(self, bits):
-        high = self.raw(max(bits - 11, 0))[0]
-        return high << 11 | self.raw(min(bits, 11))[0]
+    def distance(self, lane, starts, low):
+        skipped = 0
+        while (segment := self.take(lane, starts, 10)) == 31:
+            self.refill(lane)
+            skipped += 31 << low
+        self.least[lane] = 1 << 20
+        return skipped + (segment << low | self.raw(lane, low))
 
-
-def search(starts, slot):
-    value = max(s for s, start in enumerate(starts) if start <= slot)
-    return value, starts[value], (starts + [SLOTS])[value + 1]
-
-
-class Table:
-    def __init__(self, prior):
-        self.counts = list(prior)
-        self.settle()
-
-    def settle(self):
-        n, total, self.starts, start = len(self.counts), sum(self.counts), [], 0
-        for count in self.counts:
-            self.starts.append(start)
-            start += 1 + (count * (((SLOTS - n) << 32) // total) >> 32)
-
-    def symbol(self):
-        def read(slot):
-            found = search(self.starts, slot)
-            self.counts[found[0]] += 16
-            return found
-
-        return read
+    def choose(self, lane, choices, choice):
+        assert choice < choices
+        self.states[lane] = self.states[lane] * choices + choice
+        self.least[lane] = choices << 20
 
 
-def poisson():
-    source = open(os.path.join(HERE, "../src/codec/model/lines.rs")).read()
-    rows = re.findall(r"\[([\d, ]{40,})\]", source[source.index("const POISSON") :])
-    return [[int(x) for x in row.split(",")] for row in rows]
+def table(shares):
+    starts = [sum(shares[:s]) for s in range(len(shares) + 1)]
+    assert starts[-1] <= 256
+    return starts
 
 
-def lg(x):
-    return (bits_f32(float(x)) >> 19) - 2032
+def steps(fall):
+    weights, weight = [0] * 17, 256
+    for pair in range(9):
+        weights[max(2 * pair - 1, 0)] = weights[2 * pair] = weight
+        weight = weight * fall >> 8
+    shares = [1 + 240 * weight // sum(weights[:16]) for weight in weights[1:16]]
+    return table([256 - sum(shares)] + shares[:-1])
 
 
-def sign_of(x, sign):
-    return -x if sign else x
+def distances(units, values):
+    mean = max((units << 9) // values, 1)
+    low = min(max(mean.bit_length() - 3, 0), 9)
+    number = min(max((bits_f32(float(mean)) >> 21) - 508 - 4 * low - 4, 0), 36)
+    ratio = round(65536 * math.exp(-1 / 2 ** (1 + (number + 0.5) / 4)))
+    starts, tail = [], 1 << 16
+    for symbol in range(32):
+        starts.append(symbol + (992 * (65536 - tail) >> 16))
+        tail = tail * ratio >> 16
+    return starts, low
+
+
+class Lines:
+    """Lines and columns of a section, with their marks."""
+
+    def __init__(self, tensor):
+        w = tensor.columns // len(tensor.across)
+        rows = max(1, -(-(EDGE // 2) // w))
+        runs = w > 2 * EDGE or w >= 256
+        self.lengths = [EDGE if runs else (b - a) * rows for a, b in tensor.across]
+        sizes = [(b - a) * (d - c) for a, b in tensor.bands for c, d in tensor.across]
+        self.lines = max(-(-n // length) for n, length in zip(sizes, self.lengths * len(tensor.bands)))
+        self.marks = [[(0, 0)] * (self.lines * len(tensor.bands)), [(0, 0)] * sum(self.lengths)]
+
+    def read(self, code, classes, leans):
+        for side, (shares, none) in enumerate(zip(classes, leans)):
+            if shares is None and none is None:
+                continue
+            tables = [0] if shares is None else table(list(shares)), [0] if none is None else table([none, (256 - none) // 2])
+            self.marks[side] = [tuple(code.symbols(turn % code.lanes, *tables)) for turn in range(len(self.marks[side]))]
+
+    def units(self, band):
+        lines = enumerate(self.marks[0][band * self.lines : (band + 1) * self.lines])
+        units = []
+        for line, (size, lean) in lines:
+            units += [(line, len(units), size, lean)] * (1 << size)
+        return units
+
+    def spans(self, block):
+        first = sum(self.lengths[:block])
+        columns = self.marks[1][first : first + self.lengths[block]]
+        total, before, spans, start = sum(1 << size for size, _ in columns), 0, [], 0
+        for column, (size, lean) in enumerate(columns):
+            before += 1 << size
+            end = column + 1 + (512 - len(columns)) * before // total
+            spans += [(start, end - start, column, lean)] * (end - start)
+            start = end
+        return spans
+
+
+def in_turn(counts, step):
+    for value in range(0, max(counts), step):
+        for lane, count in enumerate(counts):
+            if value < count:
+                yield lane, range(value, min(value + step, count))
+
+
+def head(data, quantiser):
+    flags, place = data[0], 1
+    assert flags < 8
+
+    def take(count):
+        nonlocal place
+        place += count
+        return data[place - count : place]
+
+    classes = [take(5) if flags & flag else None for flag in (1, 2)]
+    leans = take(3) if flags & 4 else [None, None, 0]
+    falls = take({1: 1, 2: 2, 4: 2}.get(quantiser, 0))
+    return classes, leans, falls, take({2: 1, 3: 1, 4: 7}.get(quantiser, 0)), data[place:]
 
 
 def entropy(data, tensor, quantiser, levels):
     if data[0] == 0xFF:
         yield from fixed(data[1:], tensor, quantiser, levels)
         return
-    line_prior, column_prior = 1 << data[0] % 8, 1 << data[0] // 8
-    sizes = [[(b - a) * (d - c) for c, d in tensor.across] for a, b in tensor.bands]
-    code = Code(data[1:], sum(kept(n) for row in sizes for n in row))
-    w = tensor.columns // len(tensor.across)
-    runs = w > 2 * EDGE or w >= 256
-    rows = max(1, -(-(EDGE // 2) // w))
-    length = lambda c: EDGE if runs else (tensor.across[c][1] - tensor.across[c][0]) * rows
-    seen = [[0] * length(c) for c in range(len(tensor.across))]
-    column_lean = [[0] * length(c) for c in range(len(tensor.across))]
+    classes, (lean_line, lean_column, agree), falls, shares, rest = head(data, quantiser)
+    chunks = [(b, c, (r[1] - r[0]) * (s[1] - s[0])) for b, r in enumerate(tensor.bands) for c, s in enumerate(tensor.across)]
+    most = sum(kept(n) for _, _, n in chunks)
+    code, lines = Code(rest, most), Lines(tensor)
+    lines.read(code, classes, (lean_line, lean_column))
+    units = [lines.units(band) for band in range(len(tensor.bands))]
+    spans = [lines.spans(block) for block in range(len(tensor.across))]
+    starts, low = distances(sum(map(len, units)) * len(tensor.across), most)
+    left, above = None, [None] * len(tensor.across)
 
-    def column_tables():
-        tables = []
-        for counts in seen:
-            n, weights = len(counts), [column_prior + 2 * s for s in counts]
-            unit, made = (SLOTS << 32) // sum(weights), []
-            for m in (1, 2, 3):
-                starts, before = [], 0
-                for column, weight in enumerate(weights):
-                    p, tail = SLOTS, SLOTS - (before * unit >> 32)
-                    for _ in range(m):
-                        p = p * tail >> 11
-                    starts.append(column + ((SLOTS - n) * (SLOTS - p) >> 11))
-                    before += weight
-                made.append(starts)
-            tables.append(made)
-        return tables
+    def step(lane, which, guess):
+        found = code.symbols(lane, steps(falls[which]))[0]
+        if found == 15:
+            return code.raw(lane, 11)
+        return guess + (found + 1) // 2 if found % 2 else guess - found // 2
 
-    columns = column_tables()
-    steps = [64 >> s // 3 for s in range(16)]
-    full, high_table, gap_table = Table([60, 4]), Table(steps), Table(steps)
-    quads = Table([[57, 26, 12, 5, 2][bin(s).count("1")] for s in range(16)]) if quantiser != 4 else Table([16] * 8)
-    line_tables = [Table(prior) for prior in poisson()]
-    contexts, borders = {}, {}
-
-    def settle_signs():
-        for i in range(6):
-            for j in range(6):
-                a, b = contexts.setdefault((i, j), [64, 64])
-                borders[i, j] = 1 + 2046 * a // (a + b)
-
-    settle_signs()
-    above, number = [None] * len(tensor.across), 0
-
-    def step(table, guess):
-        symbol = code.phase([table.symbol()])[0]
-        if symbol == 15:
-            return code.number(11)
-        return guess + (symbol + 1) // 2 if symbol % 2 else guess - symbol // 2
-
-    for b, (first, last) in enumerate(tensor.bands, 1):
-        left_scale, entries = None, []
-        lines_most = max(-(-n // length(c)) for row in sizes for c, n in enumerate(row))
-        weights, lean = [line_prior] * lines_most, [0] * lines_most
-        for c in range(len(tensor.across)):
-            n, size = length(c), sizes[b - 1][c]
-            lines, number, chunk = -(-size // n), number + 1, []
-            count = kept(size)
-            if code.phase([full.symbol()])[0]:
-                count = code.number(width(kept(size) + 1))
-            if count:
-                low = high = 0
-                if quantiser in (1, 2, 4):
-                    known = [s for s in (left_scale, above[c]) if s]
-                    mean = lambda of: (sum(map(of, known)) + 1) // 2 if len(known) == 2 else of(known[0])
-                    high = step(high_table, mean(lambda s: s[1]) if known else 1089)
-                    if quantiser != 1:
-                        low = high - step(gap_table, mean(lambda s: s[1] - s[0]) if known else 8)
-                    left_scale = above[c] = (low, high)
-                held, line, left = [0] * lines, 0, count
-                while line < lines - 1 and left > 0:
-                    group = range(line, min(line + 16, lines - 1))
-                    expected = lg(64 * left) - lg(sum(weights[line:lines]))
-                    tables = [max(0, min(23, (expected + lg(weights[l])) >> 3)) for l in group]
-                    for l, value in zip(group, code.phase([line_tables[t].symbol() for t in tables])):
-                        held[l] = value
-                    for l in group:
-                        held[l] += code.number(width(n)) if held[l] == 15 else 0
-                    for l in group:
-                        weights[l] = min(weights[l] + 2 * held[l], 1 << 14)
-                        left -= held[l]
-                    line = group.stop
-                held[lines - 1] += left
-                weights[lines - 1] = min(weights[lines - 1] + 2 * left, 1 << 14)
-                places = [[] for _ in range(lines)]
-                while any(len(p) < h for p, h in zip(places, held)):
-                    todo = [l for l in range(lines) if len(places[l]) < held[l]]
-
-                    def place(l):
-                        starts = columns[c][min(3, held[l] - len(places[l])) - 1]
-                        start_of = places[l][-1] + 1 if places[l] else 0
-                        base = starts[start_of]
-                        room = SLOTS - base
-
-                        def read(y):
-                            column, s, e = search(starts, base + (y * room >> 11))
-                            return column, -((base - s) * SLOTS // room), -((base - e) * SLOTS // room)
-
-                        return read
-
-                    for l, column in zip(todo, code.phase([place(l) for l in todo])):
-                        places[l].append(column)
-                        seen[c][column] = min(seen[c][column] + 1, 4096)
-                spots = [(l, column) for l in range(lines) for column in places[l]]
-
-                def sign(l, column):
-                    of_line, of_column = lean[l], column_lean[c][column]
-                    key = (min(5, abs(of_line).bit_length()), min(5, abs(of_column).bit_length()))
-                    expected, border = (of_line < 0) != (of_column < 0), borders[key]
-
-                    def read(y):
-                        surprise = y >= border
-                        contexts[key][surprise] += 16
-                        return int(surprise != expected), *((border, SLOTS) if surprise else (0, border))
-
-                    return read
-
-                codes = code.phase([sign(*spot) for spot in spots])
-                signs = list(codes)
-                for (l, column), s in zip(spots, signs):
-                    lean[l] += sign_of(max(-4, min(4, column_lean[c][column])), s)
-                    entries.append((l, c, column, s))
-                values = []
-                if quantiser in (2, 3):
-                    found = code.phase([quads.symbol() for _ in range(count // 4)])
-                    rest = code.raw(count % 4)[0] if count % 4 else 0
-                    bits = [f >> i & 1 for f in found for i in range(4)] + [rest >> i & 1 for i in range(count % 4)]
-                    codes = [s | bit << 1 for s, bit in zip(codes, bits)]
-                elif quantiser == 4:
-                    codes = [s | m << 1 for s, m in zip(codes, code.phase([quads.symbol() for _ in spots]))]
-                elif quantiser == 5:
-                    pieces = zip(code.raw(11, count), code.raw(10, count), code.raw(10, count))
-                    values = [f32_bits(s << 31 | x << 20 | y << 10 | z) for s, (x, y, z) in zip(codes, pieces)]
-                if quantiser != 5:
-                    table = dequantise(quantiser, low, high, levels)
-                    values = [table[x] for x in codes]
-                chunk = [(l * n + column, value) for (l, column), value in zip(spots, values)]
-            if number % (1 << min(max(number.bit_length() - 2, 0), 5)) == 0:
-                for table in [full, high_table, gap_table, quads, *line_tables]:
-                    table.settle()
-                settle_signs()
-            if runs:
-                weights, lean = [line_prior] * lines_most, [0] * lines_most
-            yield chunk
-        if b % (1 << max(b.bit_length() - 2, 0)) == 0:
-            columns = column_tables()
-        for round in range(3 if b == 1 else 1):
-            if b == 1:
-                for l, c, column, s in entries:
-                    # The columns that vote are those of the round before; at first they do not lean.
-                    lean[l] += sign_of(max(-4, min(4, column_lean[c][column])), s)
-                column_lean = [[0] * len(of) for of in column_lean]
-            lean = [max(-2, min(2, x)) or 1 for x in lean]
-            for l, c, column, s in entries:
-                column_lean[c][column] += sign_of(lean[l], s)
-            column_lean = [[max(-(1 << 14), min(1 << 14, x)) for x in of] for of in column_lean]
-    assert all(state == 1 << 16 for state in code.states) and not code.words
+    for first in range(0, len(chunks), code.lanes):
+        group = chunks[first : first + code.lanes]
+        counts, scales = [], []
+        for lane, (band, block, n) in enumerate(group):
+            left = left if block else None
+            other = code.symbols(lane, [0, 252])[0]
+            counts.append(code.raw(lane, width(kept(n) + 1)) if other else kept(n))
+            assert counts[-1] <= kept(n) and (quantiser != 3 or counts[-1] == kept(n))
+            scales.append((0, 0))
+            if counts[-1] and falls:
+                known = [pair for pair in (left, above[block]) if pair]
+                guess = -(-sum(high for _, high in known) // len(known)) if known else 1089
+                gap = -(-sum(high - low for low, high in known) // len(known)) if known else 8
+                high = step(lane, 0, guess)
+                scales[-1] = (high - step(lane, 1, gap) if len(falls) > 1 else 0, high)
+                left = above[block] = scales[-1]
+        places, ends = [[] for _ in group], [0] * len(group)
+        for lane, _ in in_turn(counts, 1):
+            band, block, n = group[lane]
+            at = ends[lane] + code.distance(lane, starts, low)
+            line, unit, size, lean = units[band][at >> 9]
+            start, wide, column, other = spans[block][(at - (unit << 9)) >> size]
+            begin = (unit << 9) + (start << size)
+            code.choose(lane, min(wide << size, 2 << low), at - begin)
+            ends[lane] = begin + (wide << size)
+            index = line * lines.lengths[block] + column
+            assert index < n
+            places[lane].append((index, (lean, other)))
+        codes = [[0] * count for count in counts]
+        if lean_line is None:
+            for lane, values in in_turn(counts, 16):
+                bits = code.raw(lane, len(values))
+                for place, value in enumerate(values):
+                    codes[lane][value] = bits >> place & 1
+        else:
+            for lane, values in in_turn(counts, 2):
+                told = [places[lane][value][1] for value in values]
+                found = code.symbols(lane, *([0, agree if all(pair) else 128] for pair in told))
+                for value, pair, other in zip(values, told, found):
+                    codes[lane][value] = other ^ (all(pair) and pair[0] != pair[1])
+        if quantiser in (2, 3):
+            for lane, values in in_turn(counts, 2):
+                for value, bit in zip(values, code.symbols(lane, *[[0, shares[0]]] * len(values))):
+                    codes[lane][value] |= bit << 1
+        if quantiser == 4:
+            for lane, values in in_turn(counts, 1):
+                codes[lane][values[0]] |= code.symbols(lane, table(list(shares)))[0] << 1
+        exact = [[0] * count for count in counts]
+        if quantiser == 5:
+            for lane, values in in_turn(counts, 1):
+                sign, high = codes[lane][values[0]] << 31, code.raw(lane, 15) << 16
+                exact[lane][values[0]] = f32_bits(sign | high | code.raw(lane, 16))
+        for lane, of in enumerate(scales):
+            values = dequantise(quantiser, *of, levels)
+            found = exact[lane] if quantiser == 5 else [values[x] for x in codes[lane]]
+            yield [(index, value) for (index, _), value in zip(places[lane], found)]
+    assert code.states == code.least and not code.words
 
 
 def decode(data):
     version, coder, quantiser, zero, k = struct.unpack("<BBBBI", data[:8])
-    assert (version, zero, k) == (2, 0, TOP_K)
+    assert (version, zero, k) == (3, 0, TOP_K)
     tensors = [Tensor(shape) for shape in SHAPES]
     lengths, rest, values = struct.unpack("<3I", data[32:44]), data[44:], []
     for tensor, size in zip(tensors, lengths):

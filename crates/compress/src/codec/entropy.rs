@@ -1,15 +1,15 @@
 //! Sections at the entropy of their content.
 //!
-//! The first byte names the two priors (three bits each), or is 0xff before a section in fixed-width fields, which is
-//! taken if it is not longer. Then follows one code for all chunks of the section.
+//! The first byte is 0xff before a section in fixed-width fields, which is taken if it is not longer. Otherwise a head follows,
+//! and one code for all chunks of the section.
 
-use crate::codec::ans::{Reader, Source, Writer, lanes};
+use crate::codec::ans::{Coding, Reader, Source, Writer, lanes};
 use crate::codec::gauge::Gauge;
-use crate::codec::model::{Fault, Geometry, Model, Priors, Slot};
+use crate::codec::model::{ChunkAt, Fault, Geometry, Group, Head, Marks, Model, Place, fit};
 use crate::codec::{CodecError, Expected, fixed};
 use crate::compress::Part;
 use crate::kernel::Level;
-use crate::layout::{Layout, Section};
+use crate::layout::{Band, Layout, Section};
 use crate::quantise::Scales;
 use crate::scale::{CODE_MAX, value_of};
 use crate::section::SectionData;
@@ -43,108 +43,144 @@ impl SectionWriter<'_> {
     #[inline(always)]
     pub(crate) fn write(self, bytes: &mut Vec<u8>) {
         let SectionWriter { layout, settings, section, parts } = self;
-        let geometry = Geometry::new(layout, section);
-        let priors = Priors::measure(&geometry, layout, section, parts);
-        bytes.push(priors.byte());
-        let mut writer = Writer::new(lanes(section.values(layout, settings.top_k)));
-        let mut model = Model::new(geometry, priors, settings.quantiser, false);
-        for (band, part) in layout.bands()[section.bands.clone()].iter().zip(parts) {
-            let (mut indices, mut codes, mut values) = (&part.indices[..], &part.codes[..], &part.values[..]);
-            let kept = band.kept(layout, settings.top_k);
-            for (chunk, (&count, &scales)) in part.counts.iter().zip(&part.scales).enumerate() {
-                let block = band.block(chunk);
-                let kept = kept(block.len());
-                let count = usize::from(count);
-                model.slot.fill(scales, &indices[..count], &codes[..count]);
-                (indices, codes) = (&indices[count..], &codes[count..]);
-                // There are values only where a quantiser needs them.
-                let (mine, rest) = values.split_at(count.min(values.len()));
-                model.slot.fill_magnitudes(mine);
-                values = rest;
-                let sound = model.chunk(&mut writer, chunk, &block, kept);
-                debug_assert!(sound.is_ok(), "what was selected can be coded");
-            }
-            model.close_band();
+        let (geometry, quantiser) = (Geometry::new(layout, section, settings.top_k), settings.quantiser);
+        let (head, mut marks) = fit(&geometry, &layout.bands()[section.bands.clone()], parts, quantiser);
+        head.write(quantiser, bytes);
+        let mut writer = Writer::new(lanes(geometry.values));
+        marks.code(&mut writer, &head);
+        let mut model = Model::new(geometry, head, &marks, quantiser);
+        let mut content = Content::new(parts);
+        let (mut groups, mut chunks) = (Groups::new(layout, section, settings.top_k, writer.lanes()), Vec::new());
+        while let Some(chunks) = groups.fill(&mut chunks) {
+            content.fill(chunks, &mut model.group);
+            let sound = model.code(&mut writer, chunks);
+            debug_assert!(sound.is_ok(), "what was selected can be coded");
         }
         writer.finish(bytes);
     }
 }
 
+/// What was selected in a section, from which groups are taken one after the other.
+struct Content<'a> {
+    parts: &'a [Part],
+    band: usize,
+    /// Values and magnitudes of the band that were taken.
+    taken: (usize, usize),
+}
+
+impl Content<'_> {
+    fn new(parts: &[Part]) -> Content<'_> {
+        Content { parts, band: 0, taken: (0, 0) }
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, chunks: &[ChunkAt], group: &mut Group) {
+        group.clear();
+        for (lane, at) in chunks.iter().enumerate() {
+            if at.band != self.band {
+                (self.band, self.taken) = (at.band, (0, 0));
+            }
+            let (part, (values, magnitudes)) = (&self.parts[at.band], self.taken);
+            let end = values + usize::from(part.counts[at.chunk]);
+            (group.counts[lane], group.scales[lane]) = (end - values, part.scales[at.chunk]);
+            group.places.extend(part.indices[values..end].iter().map(|&index| Place { index, lean: 0 }));
+            group.codes.extend_from_slice(&part.codes[values..end]);
+            // There are values only where a quantiser needs them.
+            let last = (magnitudes + end - values).min(part.values.len());
+            group.magnitudes.extend(part.values[magnitudes..last].iter().map(|value| value.abs().to_bits()));
+            self.taken = (end, last);
+        }
+    }
+}
+
+/// The chunks of a section, as many at a time as there are states.
+struct Groups<'a> {
+    bands: &'a [Band],
+    layout: &'a Layout,
+    top_k: usize,
+    lanes: usize,
+    /// The next chunk, and its band.
+    next: (usize, usize),
+}
+
+impl<'a> Groups<'a> {
+    fn new(layout: &'a Layout, section: &Section, top_k: usize, lanes: usize) -> Groups<'a> {
+        Groups { bands: &layout.bands()[section.bands.clone()], layout, top_k, lanes, next: (0, 0) }
+    }
+
+    /// Fills in the next chunks; there are none after the last.
+    #[inline(always)]
+    fn fill<'b>(&mut self, chunks: &'b mut Vec<ChunkAt>) -> Option<&'b [ChunkAt]> {
+        chunks.clear();
+        while let Some(band) = self.bands.get(self.next.1).filter(|_| chunks.len() < self.lanes) {
+            let (chunk, number) = self.next;
+            let block = band.block(chunk);
+            let kept = self.layout.kept(block.len(), self.top_k);
+            chunks.push(ChunkAt { band: number, chunk, block, kept });
+            self.next = if chunk + 1 < band.across { (chunk + 1, number) } else { (0, number + 1) };
+        }
+        (!chunks.is_empty()).then_some(chunks)
+    }
+}
+
 pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
-    match content(bytes, expected)? {
-        Content::Fixed(rest) => fixed::decode(rest, expected, data),
-        Content::Coded(reader) => Level::detect().read_section(reader, data),
+    match bytes.split_first() {
+        Some((&FIXED, rest)) => fixed::decode(rest, expected, data),
+        _ => Level::detect().read_section(SectionReader { bytes, expected }, data),
     }
 }
 
 /// Bits of a section by the shares of its symbols.
 pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, CodecError> {
-    match content(bytes, expected)? {
-        Content::Fixed(rest) => fixed::information(rest, expected),
-        Content::Coded(reader) => {
-            let mut gauge = Gauge::new(reader.open()?);
-            reader.read_from(&mut gauge, &mut expected.room())?;
-            Ok(gauge.bits)
-        }
+    if let Some((&FIXED, rest)) = bytes.split_first() {
+        return fixed::information(rest, expected);
     }
-}
-
-/// What follows the first byte.
-enum Content<'a> {
-    Fixed(&'a [u8]),
-    Coded(SectionReader<'a>),
-}
-
-fn content<'a>(bytes: &'a [u8], expected: Expected<'a>) -> Result<Content<'a>, CodecError> {
-    let fault = CodecError::SectionEnd { tensor: expected.section.tensor };
-    match bytes.split_first() {
-        Some((&FIXED, rest)) => Ok(Content::Fixed(rest)),
-        Some((&first, rest)) => {
-            let priors = Priors::of_byte(first).ok_or(fault)?;
-            Ok(Content::Coded(SectionReader { bytes: rest, priors, expected }))
-        }
-        None => Err(fault),
-    }
+    let mut bits = 0.0;
+    let (head, reader) = SectionReader { bytes, expected }.open()?;
+    let mut gauge = Gauge::new(reader, &mut bits);
+    SectionReader { bytes, expected }.read_from(head, &mut gauge, &mut expected.room())?;
+    Ok(bits)
 }
 
 /// An entropy-coded section to be read.
 pub(crate) struct SectionReader<'a> {
     bytes: &'a [u8],
-    priors: Priors,
     expected: Expected<'a>,
 }
 
-impl SectionReader<'_> {
+impl<'a> SectionReader<'a> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
     pub(crate) fn read(self, data: &mut SectionData) -> Result<(), CodecError> {
-        let mut reader = self.open()?;
-        self.read_from(&mut reader, data)
+        let (head, mut reader) = self.open()?;
+        self.read_from(head, &mut reader, data)
     }
 
-    fn open(&self) -> Result<Reader, CodecError> {
+    fn open(&self) -> Result<(Head, Reader<'a>), CodecError> {
         let Expected { layout, section, limits, .. } = self.expected;
+        let fault = CodecError::SectionEnd { tensor: section.tensor };
+        let (head, rest) = Head::read(self.bytes, limits.settings.quantiser).ok_or(fault.clone())?;
         let lanes = lanes(section.values(layout, limits.settings.top_k));
-        Reader::new(self.bytes, lanes).ok_or(CodecError::SectionEnd { tensor: section.tensor })
+        Ok((head, Reader::new(rest, lanes).ok_or(fault)?))
     }
 
     #[inline(always)]
-    fn read_from(self, source: &mut impl Source, data: &mut SectionData) -> Result<(), CodecError> {
+    fn read_from(self, head: Head, source: &mut impl Source, data: &mut SectionData) -> Result<(), CodecError> {
         let Expected { layout, section, limits, .. } = self.expected;
         let (tensor, settings) = (section.tensor, &limits.settings);
-        let mut model = Model::new(Geometry::new(layout, section), self.priors, settings.quantiser, true);
-        for band in &layout.bands()[section.bands.clone()] {
-            let kept = band.kept(layout, settings.top_k);
-            for chunk in 0..band.across {
-                let block = band.block(chunk);
-                model.chunk(source, chunk, &block, kept(block.len())).map_err(|fault| fault.in_tensor(tensor))?;
-                take(&model.slot, &self.expected, data)?;
-            }
+        let geometry = Geometry::new(layout, section, settings.top_k);
+        let mut marks = Marks::new(&geometry);
+        marks.code(source, &head);
+        let mut model = Model::new(geometry, head, &marks, settings.quantiser);
+        let (mut groups, mut chunks) = (Groups::new(layout, section, settings.top_k, source.lanes()), Vec::new());
+        while let Some(chunks) = groups.fill(&mut chunks) {
             // What comes after the end is zeros: harmless, but not to be read for long.
             if source.reader().is_overrun() {
-                break;
+                return Err(CodecError::SectionEnd { tensor });
             }
-            model.close_band();
+            model.group.clear();
+            model.code(source, chunks).map_err(|fault| fault.in_tensor(tensor))?;
+            take(&model.group, chunks.len(), &self.expected, data)?;
         }
         if source.reader().is_exhausted() { Ok(()) } else { Err(CodecError::SectionEnd { tensor }) }
     }
@@ -159,26 +195,30 @@ impl Fault {
     }
 }
 
-/// Moves a decoded chunk over, if its scales or values are within the limits.
-fn take(slot: &Slot, expected: &Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
-    let (limits, tensor, scales) = (expected.limits, expected.section.tensor, slot.scales);
+/// Moves decoded chunks over, if their scales or values are within the limits.
+#[inline(always)]
+fn take(group: &Group, chunks: usize, expected: &Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
+    let (limits, tensor) = (expected.limits, expected.section.tensor);
     let quantiser = limits.settings.quantiser;
-    if slot.indices.is_empty() {
-        data.close_chunk(Scales::default());
-        return Ok(());
-    }
-    if quantiser == Quantiser::Exact {
-        for (&index, (&code, bits)) in slot.indices.iter().zip(slot.codes.iter().zip(&slot.magnitudes)) {
-            let value = limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits));
-            data.push(index, value.ok_or(CodecError::Value { tensor })?);
-        }
-    } else {
+    let (mut places, mut codes, mut magnitudes) = (&group.places[..], &group.codes[..], group.magnitudes.iter());
+    for (&count, &scales) in group.counts.iter().zip(&group.scales).take(chunks) {
         let ordered = 0 < scales.high && scales.low <= scales.high && scales.high <= CODE_MAX;
-        if quantiser.scales() > 0 && (!ordered || value_of(scales.high) > limits.scale_max) {
+        if count > 0 && quantiser.scales() > 0 && !(ordered && value_of(scales.high) <= limits.scale_max) {
             return Err(CodecError::Scale { tensor });
         }
-        data.extend(&slot.indices, &slot.codes);
+        let (mine, mine_codes);
+        ((mine, places), (mine_codes, codes)) = (places.split_at(count), codes.split_at(count));
+        if quantiser == Quantiser::Exact {
+            for ((place, &code), bits) in mine.iter().zip(mine_codes).zip(&mut magnitudes) {
+                let value = limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits));
+                data.push(place.index, value.ok_or(CodecError::Value { tensor })?);
+            }
+        } else {
+            let (indices, room) = data.room(count);
+            indices.iter_mut().zip(mine).for_each(|(index, place)| *index = place.index);
+            room.copy_from_slice(mine_codes);
+        }
+        data.close_chunk(if count > 0 { scales } else { Scales::default() });
     }
-    data.close_chunk(scales);
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Chunks as lines of columns.
 
-use crate::codec::model::columns::COLUMNS_MAX;
 use crate::layout::{Block, Layout, Section, part};
+
+/// A line has not more columns.
+pub(crate) const COLUMNS_MAX: usize = 256;
 
 /// How the chunks of a section are cut into lines.
 ///
@@ -13,6 +15,9 @@ pub(crate) struct Geometry {
     pub(crate) across: usize,
     /// Most lines of a chunk.
     pub(crate) lines: usize,
+    pub(crate) bands: usize,
+    /// Most values of the section.
+    pub(crate) values: usize,
     kind: Kind,
     matrix_columns: usize,
 }
@@ -24,7 +29,7 @@ enum Kind {
 }
 
 impl Geometry {
-    pub(crate) fn new(layout: &Layout, section: &Section) -> Geometry {
+    pub(crate) fn new(layout: &Layout, section: &Section, top_k: usize) -> Geometry {
         let bands = &layout.bands()[section.bands.clone()];
         let (edge, across, matrix_columns) = (layout.edge(), bands[0].across, bands[0].columns);
         let narrowest = matrix_columns / across;
@@ -33,14 +38,10 @@ impl Geometry {
         } else {
             Kind::Rows((edge / 2).div_ceil(narrowest).max(1))
         };
-        let geometry = Geometry { across, lines: 0, kind, matrix_columns };
+        let values = section.values(layout, top_k);
+        let geometry = Geometry { across, lines: 0, bands: bands.len(), values, kind, matrix_columns };
         let cuts = bands.iter().flat_map(|band| [0, across - 1].map(|index| geometry.cut(index, &band.block(index))));
         Geometry { lines: cuts.map(|cut| cut.lines()).max().unwrap_or(0), ..geometry }
-    }
-
-    /// Whether a line is in the same rows of the matrix in all chunks of a band.
-    pub(crate) fn has_rows(&self) -> bool {
-        matches!(self.kind, Kind::Rows(_))
     }
 
     /// Where the columns of a block begin among those of all blocks; for the number of blocks, where they end.
@@ -50,11 +51,6 @@ impl Geometry {
             Kind::Rows(rows) => part(self.matrix_columns, self.across, block).start * rows,
             Kind::Run(length) => block * length,
         }
-    }
-
-    /// Most columns of a block.
-    pub(crate) fn longest(&self) -> usize {
-        (0..self.across).map(|block| self.base(block + 1) - self.base(block)).max().unwrap_or(0)
     }
 
     /// The cut of chunk `index` of a band.
@@ -91,10 +87,5 @@ impl Cut {
     #[inline(always)]
     pub(crate) fn line_of(&self, index: u16) -> usize {
         ((u64::from(index) * self.reciprocal) >> 32) as usize
-    }
-
-    /// Elements of one line.
-    pub(crate) fn length_of(&self, line: usize) -> usize {
-        self.length.min(self.elements - line * self.length)
     }
 }
