@@ -79,7 +79,7 @@ impl Quantiser {
 pub enum Coder {
     /// Every index in the fewest whole bits that hold it (12 of 4096), every code likewise.
     Fixed,
-    /// Arithmetic coding with a model that learns rows, columns and signs as it goes.
+    /// Entropy coding, with a model that says of rows and columns how crowded they are and to which sign they lean.
     Entropy,
 }
 

@@ -62,7 +62,7 @@ def dequantise(quantiser, low, high, levels):
         return [low, -low, high, -high]
     if quantiser == 3:
         return levels
-    step = f32((high - low) / 7)
+    step = f32(f32(high - low) / 7)
     return [s * f32(low + f32(m * step)) for m in range(8) for s in (1, -1)]
 
 
@@ -321,7 +321,6 @@ for row in open(os.path.join(HERE, "payloads.txt")):
     quantiser, coder, size, *content = row.split()
     if size == "small":
         payloads[quantiser, coder] = bytes.fromhex(content[0])
-coded = 0
 for (quantiser, coder), data in payloads.items():
     assert decode(data) == decode(payloads[quantiser, "Fixed"]), quantiser
     selected = sum(len(chunk) for tensor in decode(data) for chunk in tensor)
