@@ -114,7 +114,7 @@ enum Kind {
 }
 
 thread_local! {
-    /// The memory of the thread's last writer: asking the system for it again takes as long as a tenth of the work.
+    /// The memory of the thread's last writer, since to ask the system for it again for each section takes time.
     static SPARE: Cell<Vec<Symbol>> = const { Cell::new(Vec::new()) };
 }
 
