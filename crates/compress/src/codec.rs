@@ -11,6 +11,11 @@ mod model;
 
 pub(crate) use entropy::{SectionReader, SectionWriter};
 pub(crate) use fixed::FixedReader;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use {
+    ans::{LANES, RAW_MAX, SHARE_BITS, Stream, Zeros},
+    model::{DISTANCE_BITS, Field, Ground, Walk},
+};
 
 use rayon::prelude::*;
 use thiserror::Error;
@@ -24,7 +29,7 @@ use crate::settings::{Coder, Quantiser, Settings, payload_bytes_max};
 use crate::update::SparseUpdate;
 
 /// Version of the payload format that this crate writes and reads.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Version, coder, quantiser, zero, `top_k` (4 bytes), the first bytes of the layout's digest.
 pub(crate) const HEADER_BYTES: usize = 32;
 const DIGEST_BYTES: usize = 24;

@@ -4,7 +4,13 @@
 //! candidates is written by hand. This is the one module with unsafe code.
 #![expect(unsafe_code, reason = "vector instructions are chosen at run time, and compaction has no safe form")]
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod bits;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod places;
 mod select;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 use crate::codec::{CodecError, FixedReader, SectionReader, SectionWriter};
 use crate::compress::{BandWork, Scratch, compress_band};
@@ -107,9 +113,12 @@ impl Level {
     pub(crate) fn outer_step(self, work: StepWork<'_>, sums: &mut Sums) {
         match self {
             Level::Plain => step_band(work, sums),
-            // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
+            // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) | Level::Avx512(_) => unsafe { outer_step_avx2(work, sums) },
+            Level::Avx2(_) => unsafe { outer_step_avx2(work, sums) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => unsafe { outer_step_avx512(work, sums) },
         }
     }
 
@@ -136,13 +145,10 @@ impl Level {
     /// Reads one entropy-coded section.
     pub(crate) fn read_section(self, reader: SectionReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
         match self {
-            Level::Plain => reader.read(data),
-            // SAFETY: the value proves that the machine has the instructions.
+            Level::Plain => reader.read(self, data),
+            // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => unsafe { read_section_avx2(reader, data) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) => unsafe { read_section_avx512(reader, data) },
+            Level::Avx2(_) | Level::Avx512(_) => unsafe { read_section_avx2(reader, self, data) },
         }
     }
 }
@@ -150,6 +156,12 @@ impl Level {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn outer_step_avx2(work: StepWork<'_>, sums: &mut Sums) {
+    step_band(work, sums);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx2")]
+fn outer_step_avx512(work: StepWork<'_>, sums: &mut Sums) {
     step_band(work, sums);
 }
 
@@ -167,14 +179,8 @@ fn read_fixed_avx2(reader: FixedReader<'_>, data: &mut SectionData) -> Result<()
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_section_avx2(reader: SectionReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
-    reader.read(data)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_section_avx512(reader: SectionReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
-    reader.read(data)
+fn read_section_avx2(reader: SectionReader<'_>, level: Level, data: &mut SectionData) -> Result<(), CodecError> {
+    reader.read(level, data)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -194,9 +200,9 @@ fn compress_band_avx512(proof: Avx512, work: BandWork<'_>, scratch: &mut Scratch
 pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
     for line in values.chunks(const { LINE_BYTES / size_of::<T>() }) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch of any address has no effect that a program can observe.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = values;

@@ -40,6 +40,8 @@ pub struct OuterReport {
     pub ignored: Vec<usize>,
 }
 
+/// How many chunks before its turn a run of a peer is asked for.
+const AHEAD: usize = 4;
 /// Sums beyond this could overflow on the way.
 const STEP_MAX: f64 = f32::MAX as f64 / 4.0;
 
@@ -261,7 +263,7 @@ impl Step<'_> {
                 rows.for_each(|row| prefetch(&parameters[ahead.run(row)]));
             }
             let (section, chunk) = peer.update.section_of(self.band, chunk);
-            section.prefetch(chunk + 1);
+            section.prefetch(chunk + AHEAD);
             let add = |index, product| {
                 sums[usize::from(index)] += product;
                 shares[usize::from(index)].add(peer.weight);

@@ -94,6 +94,25 @@ impl SectionData {
         (&mut self.indices[start..], &mut codes[start..])
     }
 
+    /// Appends the coded values of several chunks. Scales say nothing if a chunk has no values, or a quantiser has none.
+    pub(crate) fn append(&mut self, (indices, codes): (&[u16], &[u8]), counts: &[usize], scales: &[Scales]) {
+        let mut end = self.indices.len() as u32;
+        self.starts.extend(counts.iter().map(|&count| {
+            end += count as u32;
+            end
+        }));
+        self.indices.extend_from_slice(indices);
+        match &mut self.values {
+            Values::Plain(_) => {}
+            Values::OfSection(all, _) => all.extend_from_slice(codes),
+            Values::OfChunks(all, _, all_scales) => {
+                all.extend_from_slice(codes);
+                let scales = counts.iter().zip(scales);
+                all_scales.extend(scales.map(|(&count, &scales)| if count > 0 { scales } else { Scales::default() }));
+            }
+        }
+    }
+
     /// Ends a chunk. Its scales say nothing if it has no values, or a quantiser without scales.
     pub(crate) fn close_chunk(&mut self, scales: Scales) {
         self.starts.push(self.indices.len() as u32);
@@ -179,7 +198,11 @@ impl<'a> Run<'a> {
             }
             RunValues::Coded(codes, table) => {
                 let all = table.map(of);
-                self.indices.iter().zip(codes).for_each(|(&index, &code)| put(index, all[usize::from(code & 15)]));
+                let ((runs, rest), (code_runs, rest_codes)) = (self.indices.as_chunks::<8>(), codes.as_chunks::<8>());
+                for (indices, codes) in runs.iter().zip(code_runs) {
+                    indices.iter().zip(codes).for_each(|(&index, &code)| put(index, all[usize::from(code & 15)]));
+                }
+                rest.iter().zip(rest_codes).for_each(|(&index, &code)| put(index, all[usize::from(code & 15)]));
             }
         }
     }

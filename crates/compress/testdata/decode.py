@@ -4,7 +4,6 @@ of payloads.txt and checks that the fixed and the entropy-coded ones carry the s
 Usage: python decode.py
 """
 
-import math
 import os
 import struct
 
@@ -18,10 +17,6 @@ def f32(x):
 
 def f32_bits(bits):
     return struct.unpack("<f", struct.pack("<I", bits))[0]
-
-
-def bits_f32(x):
-    return struct.unpack("<I", struct.pack("<f", x))[0]
 
 
 def width(n):
@@ -91,17 +86,15 @@ def fixed(data, tensor, quantiser, levels):
 
 class Code:
     def __init__(self, data, values):
-        self.lanes = 8 if values > 4096 else 1
-        head = [data[7 * lane : 7 * lane + 7] for lane in range(self.lanes)]
-        self.states = [int.from_bytes(state, "little") for state in head]
-        self.least = [1 << 20] * self.lanes
-        rest = data[7 * self.lanes :]
-        self.words = list(struct.unpack(f"<{len(rest) // 4}I", rest))[::-1]
-        assert all(1 << 20 <= state < 1 << 52 for state in self.states)
+        self.lanes = 1 if values <= 4096 else 16 if values <= 16384 else 32
+        self.states = list(struct.unpack(f"<{self.lanes}I", data[: 4 * self.lanes]))
+        rest = data[4 * self.lanes :]
+        self.words = list(struct.unpack(f"<{len(rest) // 2}H", rest))[::-1]
+        assert all(state >= 1 << 16 for state in self.states)
 
     def refill(self, lane):
-        if self.states[lane] < self.least[lane]:
-            self.states[lane] = self.states[lane] << 32 | self.words.pop()
+        if self.states[lane] < 1 << 16:
+            self.states[lane] = self.states[lane] << 16 | self.words.pop()
 
     def take(self, lane, starts, bits=8):
         slot, starts = self.states[lane] % (1 << bits), starts + [1 << bits]
@@ -121,19 +114,6 @@ class Code:
         self.refill(lane)
         return number
 
-    def distance(self, lane, starts, low):
-        skipped = 0
-        while (segment := self.take(lane, starts, 10)) == 31:
-            self.refill(lane)
-            skipped += 31 << low
-        self.least[lane] = 1 << 20
-        return skipped + (segment << low | self.raw(lane, low))
-
-    def choose(self, lane, choices, choice):
-        assert choice < choices
-        self.states[lane] = self.states[lane] * choices + choice
-        self.least[lane] = choices << 20
-
 
 def table(shares):
     starts = [sum(shares[:s]) for s in range(len(shares) + 1)]
@@ -150,16 +130,16 @@ def steps(fall):
     return table([256 - sum(shares)] + shares[:-1])
 
 
-def distances(units, values):
-    mean = max((units << 9) // values, 1)
-    low = min(max(mean.bit_length() - 3, 0), 9)
-    number = min(max((bits_f32(float(mean)) >> 21) - 508 - 4 * low - 4, 0), 36)
-    ratio = round(65536 * math.exp(-1 / 2 ** (1 + (number + 0.5) / 4)))
-    starts, tail = [], 1 << 16
-    for symbol in range(32):
-        starts.append(symbol + (992 * (65536 - tail) >> 16))
-        tail = tail * ratio >> 16
-    return starts, low
+SEGMENTS = [
+    ([24, 15, 9, 6, 4, 2, 1], [2]),
+    ([22, 14, 10, 6, 4, 3, 2, 1], [1]),
+    ([20, 14, 10, 7, 4, 3, 2], [2, 1]),
+    ([19, 13, 9, 7, 5, 3], [4, 2, 1]),
+    ([17, 13, 9, 7, 5], [6, 3, 2, 1]),
+    ([16, 12, 9, 7, 5, 4, 3, 2], [3, 1, 1]),
+    ([15, 12, 9, 7, 5, 4, 3], [4, 2, 1, 1]),
+    ([15, 11, 9, 7, 5, 4, 3, 2], [3, 2, 1, 1]),
+]
 
 
 class Lines:
@@ -181,23 +161,59 @@ class Lines:
             tables = [0] if shares is None else table(list(shares)), [0] if none is None else table([none, (256 - none) // 2])
             self.marks[side] = [tuple(code.symbols(turn % code.lanes, *tables)) for turn in range(len(self.marks[side]))]
 
-    def units(self, band):
-        lines = enumerate(self.marks[0][band * self.lines : (band + 1) * self.lines])
-        units = []
-        for line, (size, lean) in lines:
-            units += [(line, len(units), size, lean)] * (1 << size)
-        return units
+    def of_band(self, band):
+        return self.marks[0][band * self.lines : (band + 1) * self.lines]
 
-    def spans(self, block):
+    def of_block(self, block):
         first = sum(self.lengths[:block])
-        columns = self.marks[1][first : first + self.lengths[block]]
-        total, before, spans, start = sum(1 << size for size, _ in columns), 0, [], 0
-        for column, (size, lean) in enumerate(columns):
-            before += 1 << size
-            end = column + 1 + (512 - len(columns)) * before // total
-            spans += [(start, end - start, column, lean)] * (end - start)
-            start = end
-        return spans
+        return self.marks[1][first : first + self.lengths[block]]
+
+    def measure(self, values):
+        """How places fall into units, and the table of segments."""
+        lines, columns = ([size for size, _ in side] for side in self.marks)
+        self.least = min(lines) + min(columns)
+        weight = sum(1 << size for size in lines) * sum(1 << size for size in columns) >> self.least
+        mean = max(8 * weight // values, 16)
+        self.low = min(mean.bit_length() - 5, 14)
+        self.table = min(mean >> (self.low + 1), 15) - 8
+
+    def fields(self, band, block):
+        """Octaves and elements of each field: line, column and their leanings."""
+        fields = []
+        for a, b in sorted(((a, b) for a in range(6) for b in range(6)), key=lambda pair: (-sum(pair), -pair[0])):
+            lines = [(line, lean) for line, (size, lean) in enumerate(self.of_band(band)) if size == a]
+            columns = [(column, lean) for column, (size, lean) in enumerate(self.of_block(block)) if size == b]
+            if lines and columns:
+                fields.append((min(a + b - self.least, self.low), [x + y for x in lines for y in columns]))
+        return fields
+
+
+class Walk:
+    def __init__(self, fields):
+        self.fields, self.rank, self.pending, self.found = fields, 0, False, []
+
+    def step(self, code, lane, lines):
+        octaves, elements = self.fields[0]
+        if self.rank < len(elements):
+            ones, twos = SEGMENTS[lines.table]
+            shares = ones + twos
+            segment = code.take(lane, [sum(shares[:s]) for s in range(len(shares) + 1)], 6)
+            units = segment + max(segment - len(ones), 0)
+            self.rank += units << lines.low >> octaves
+            self.pending = segment < len(shares)
+            bits = lines.low - octaves + (segment >= len(ones)) if self.pending else 0
+            if 6 + bits > 16:
+                code.refill(lane)
+        else:
+            self.fields = self.fields[1:]
+            bits = octaves - self.fields[0][0]
+            self.rank = (self.rank - len(elements)) << bits
+            bits = bits if self.pending else 0
+        self.rank += code.raw(lane, bits)
+        elements = self.fields[0][1]
+        if self.pending and self.rank < len(elements):
+            self.found.append(elements[self.rank])
+            self.rank, self.pending = self.rank + 1, False
 
 
 def in_turn(counts, step):
@@ -231,9 +247,7 @@ def entropy(data, tensor, quantiser, levels):
     most = sum(kept(n) for _, _, n in chunks)
     code, lines = Code(rest, most), Lines(tensor)
     lines.read(code, classes, (lean_line, lean_column))
-    units = [lines.units(band) for band in range(len(tensor.bands))]
-    spans = [lines.spans(block) for block in range(len(tensor.across))]
-    starts, low = distances(sum(map(len, units)) * len(tensor.across), most)
+    lines.measure(most)
     left, above = None, [None] * len(tensor.across)
 
     def step(lane, which, guess):
@@ -258,18 +272,16 @@ def entropy(data, tensor, quantiser, levels):
                 high = step(lane, 0, guess)
                 scales[-1] = (high - step(lane, 1, gap) if len(falls) > 1 else 0, high)
                 left = above[block] = scales[-1]
-        places, ends = [[] for _ in group], [0] * len(group)
-        for lane, _ in in_turn(counts, 1):
-            band, block, n = group[lane]
-            at = ends[lane] + code.distance(lane, starts, low)
-            line, unit, size, lean = units[band][at >> 9]
-            start, wide, column, other = spans[block][(at - (unit << 9)) >> size]
-            begin = (unit << 9) + (start << size)
-            code.choose(lane, min(wide << size, 2 << low), at - begin)
-            ends[lane] = begin + (wide << size)
-            index = line * lines.lengths[block] + column
-            assert index < n
-            places[lane].append((index, (lean, other)))
+        walks = [Walk(lines.fields(band, block)) for band, block, _ in group]
+        while any(len(walk.found) < count for walk, count in zip(walks, counts)):
+            for lane, (walk, count) in enumerate(zip(walks, counts)):
+                if len(walk.found) < count:
+                    walk.step(code, lane, lines)
+        places = []
+        for walk, (_, block, n) in zip(walks, group):
+            length = lines.lengths[block]
+            places.append(sorted((line * length + column, (one, two)) for line, one, column, two in walk.found))
+            assert all(index < n for index, _ in places[-1])
         codes = [[0] * count for count in counts]
         if lean_line is None:
             for lane, values in in_turn(counts, 16):
@@ -298,14 +310,14 @@ def entropy(data, tensor, quantiser, levels):
             values = dequantise(quantiser, *of, levels)
             found = exact[lane] if quantiser == 5 else [values[x] for x in codes[lane]]
             yield [(index, value) for (index, _), value in zip(places[lane], found)]
-    assert code.states == code.least and not code.words
+    assert not code.words and all(state == 1 << 16 for state in code.states)
 
 
 def decode(data):
     version, coder, quantiser, zero, k = struct.unpack("<BBBBI", data[:8])
-    assert (version, zero, k) == (3, 0, TOP_K)
+    assert (version, zero, k) == (4, 0, TOP_K)
     tensors = [Tensor(shape) for shape in SHAPES]
-    lengths, rest, values = struct.unpack("<3I", data[32:44]), data[44:], []
+    lengths, rest, values = struct.unpack(f"<{len(SHAPES)}I", data[32 : 32 + 4 * len(SHAPES)]), data[32 + 4 * len(SHAPES) :], []
     for tensor, size in zip(tensors, lengths):
         section, rest = rest[:size], rest[size:]
         levels = None
@@ -316,12 +328,17 @@ def decode(data):
     return values
 
 
-payloads = {}
-for row in open(os.path.join(HERE, "payloads.txt")):
-    quantiser, coder, size, *content = row.split()
-    if size == "small":
-        payloads[quantiser, coder] = bytes.fromhex(content[0])
-for (quantiser, coder), data in payloads.items():
-    assert decode(data) == decode(payloads[quantiser, "Fixed"]), quantiser
-    selected = sum(len(chunk) for tensor in decode(data) for chunk in tensor)
-    print(f"{quantiser}, {coder}: {len(data)} bytes, {selected} values")
+def main():
+    payloads = {}
+    for row in open(os.path.join(HERE, "payloads.txt")):
+        quantiser, coder, size, *content = row.split()
+        if size == "small":
+            payloads[quantiser, coder] = bytes.fromhex(content[0])
+    for (quantiser, coder), data in payloads.items():
+        assert decode(data) == decode(payloads[quantiser, "Fixed"]), quantiser
+        selected = sum(len(chunk) for tensor in decode(data) for chunk in tensor)
+        print(f"{quantiser}, {coder}: {len(data)} bytes, {selected} values")
+
+
+if __name__ == "__main__":
+    main()

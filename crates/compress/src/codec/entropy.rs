@@ -5,7 +5,7 @@
 
 use crate::codec::ans::{Coding, Reader, Source, Writer, lanes};
 use crate::codec::gauge::Gauge;
-use crate::codec::model::{ChunkAt, Fault, Geometry, Group, Head, Marks, Model, Place, fit};
+use crate::codec::model::{ChunkAt, Fault, Geometry, Group, Head, Marks, Model, fit};
 use crate::codec::{CodecError, Expected, fixed};
 use crate::compress::Part;
 use crate::kernel::Level;
@@ -83,7 +83,7 @@ impl Content<'_> {
             let (part, (values, magnitudes)) = (&self.parts[at.band], self.taken);
             let end = values + usize::from(part.counts[at.chunk]);
             (group.counts[lane], group.scales[lane]) = (end - values, part.scales[at.chunk]);
-            group.places.extend(part.indices[values..end].iter().map(|&index| Place { index, lean: 0 }));
+            group.indices.extend_from_slice(&part.indices[values..end]);
             group.codes.extend_from_slice(&part.codes[values..end]);
             // There are values only where a quantiser needs them.
             let last = (magnitudes + end - values).min(part.values.len());
@@ -136,7 +136,7 @@ pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, C
         return fixed::information(rest, expected);
     }
     let mut bits = 0.0;
-    let (head, reader) = SectionReader { bytes, expected }.open()?;
+    let (head, reader) = SectionReader { bytes, expected }.open(Level::Plain)?;
     let mut gauge = Gauge::new(reader, &mut bits);
     SectionReader { bytes, expected }.read_from(head, &mut gauge, &mut expected.room())?;
     Ok(bits)
@@ -151,17 +151,17 @@ pub(crate) struct SectionReader<'a> {
 impl<'a> SectionReader<'a> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
-    pub(crate) fn read(self, data: &mut SectionData) -> Result<(), CodecError> {
-        let (head, mut reader) = self.open()?;
+    pub(crate) fn read(self, level: Level, data: &mut SectionData) -> Result<(), CodecError> {
+        let (head, mut reader) = self.open(level)?;
         self.read_from(head, &mut reader, data)
     }
 
-    fn open(&self) -> Result<(Head, Reader<'a>), CodecError> {
+    fn open(&self, level: Level) -> Result<(Head, Reader<'a>), CodecError> {
         let Expected { layout, section, limits, .. } = self.expected;
         let fault = CodecError::SectionEnd { tensor: section.tensor };
         let (head, rest) = Head::read(self.bytes, limits.settings.quantiser).ok_or(fault.clone())?;
         let lanes = lanes(section.values(layout, limits.settings.top_k));
-        Ok((head, Reader::new(rest, lanes).ok_or(fault)?))
+        Ok((head, Reader::new(rest, lanes, level).ok_or(fault)?))
     }
 
     #[inline(always)]
@@ -175,14 +175,14 @@ impl<'a> SectionReader<'a> {
         let (mut groups, mut chunks) = (Groups::new(layout, section, settings.top_k, source.lanes()), Vec::new());
         while let Some(chunks) = groups.fill(&mut chunks) {
             // What comes after the end is zeros: harmless, but not to be read for long.
-            if source.reader().is_overrun() {
+            if source.is_overrun() {
                 return Err(CodecError::SectionEnd { tensor });
             }
             model.group.clear();
             model.code(source, chunks).map_err(|fault| fault.in_tensor(tensor))?;
             take(&model.group, chunks.len(), &self.expected, data)?;
         }
-        if source.reader().is_exhausted() { Ok(()) } else { Err(CodecError::SectionEnd { tensor }) }
+        if source.is_exhausted() { Ok(()) } else { Err(CodecError::SectionEnd { tensor }) }
     }
 }
 
@@ -199,26 +199,74 @@ impl Fault {
 #[inline(always)]
 fn take(group: &Group, chunks: usize, expected: &Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     let (limits, tensor) = (expected.limits, expected.section.tensor);
-    let quantiser = limits.settings.quantiser;
-    let (mut places, mut codes, mut magnitudes) = (&group.places[..], &group.codes[..], group.magnitudes.iter());
-    for (&count, &scales) in group.counts.iter().zip(&group.scales).take(chunks) {
+    let (quantiser, counts) = (limits.settings.quantiser, &group.counts[..chunks]);
+    let sound = |(&count, scales): (&usize, &Scales)| {
         let ordered = 0 < scales.high && scales.low <= scales.high && scales.high <= CODE_MAX;
-        if count > 0 && quantiser.scales() > 0 && !(ordered && value_of(scales.high) <= limits.scale_max) {
-            return Err(CodecError::Scale { tensor });
+        count == 0 || quantiser.scales() == 0 || ordered && value_of(scales.high) <= limits.scale_max
+    };
+    if !counts.iter().zip(&group.scales).all(sound) {
+        return Err(CodecError::Scale { tensor });
+    }
+    if quantiser != Quantiser::Exact {
+        data.append((&group.indices, &group.codes), counts, &group.scales);
+        return Ok(());
+    }
+    let mut values = group.indices.iter().zip(&group.codes).zip(&group.magnitudes);
+    for &count in counts {
+        for ((&index, &code), bits) in values.by_ref().take(count) {
+            let value = limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits));
+            data.push(index, value.ok_or(CodecError::Value { tensor })?);
         }
-        let (mine, mine_codes);
-        ((mine, places), (mine_codes, codes)) = (places.split_at(count), codes.split_at(count));
-        if quantiser == Quantiser::Exact {
-            for ((place, &code), bits) in mine.iter().zip(mine_codes).zip(&mut magnitudes) {
-                let value = limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits));
-                data.push(place.index, value.ok_or(CodecError::Value { tensor })?);
-            }
-        } else {
-            let (indices, room) = data.room(count);
-            indices.iter_mut().zip(mine).for_each(|(index, place)| *index = place.index);
-            room.copy_from_slice(mine_codes);
-        }
-        data.close_chunk(if count > 0 { scales } else { Scales::default() });
+        data.close_chunk(Scales::default());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Instructions;
+    use crate::laws::gradient;
+    use crate::quantise::Table;
+    use crate::{Compressor, Limits};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn all_instructions_read_the_same_of_whatever_comes(
+            shape in prop::sample::select(vec![vec![250, 400], vec![700, 512], vec![90, 4000]]), seed in 1_u64..,
+            damage in prop::option::of((any::<prop::sample::Index>(), 1_u8..)), settings in prop::sample::select(vec![
+                Settings::new(64, Quantiser::SignScale), Settings::new(64, Quantiser::TwoLevels),
+                Settings::new(700, Quantiser::SignScale), Settings::new(9, Quantiser::FourBits),
+            ]),
+        ) {
+            let layout = Layout::new(64, [shape]).unwrap();
+            let mut values = gradient(seed, layout.len());
+            // Crowded rows and columns, and signs that follow them.
+            let columns = layout.tensors()[0].shape[1];
+            for (place, value) in values.iter_mut().enumerate() {
+                let (row, column) = (place / columns, place % columns);
+                *value = value.abs() * (1 + row % 5 * (column % 7)) as f32 * if (row % 3 == 0) == (column % 2 == 0) { 1.0 } else { -1.0 };
+            }
+            let payload = Compressor::new(layout.clone(), settings).unwrap().compress(&mut values);
+            let mut bytes = payload[crate::codec::HEADER_BYTES + crate::codec::TABLE_BYTES..].to_vec();
+            if let Some((place, change)) = damage {
+                bytes[place.index(payload.len() - 36)] ^= change;
+            }
+            let limits = Limits::new(settings);
+            let expected =
+                Expected { layout: &layout, section: &layout.sections()[0], limits: &limits, table: Table::default() };
+            let read = |level: Level| {
+                let mut data = expected.room();
+                level.read_section(SectionReader { bytes: &bytes, expected }, &mut data).map(|()| data)
+            };
+            let plain = read(Level::Plain);
+            prop_assert!(damage.is_some() || plain.is_ok());
+            for level in [Instructions::Avx2, Instructions::Avx512].into_iter().filter_map(Level::of) {
+                prop_assert_eq!(&read(level), &plain);
+            }
+        }
+    }
 }

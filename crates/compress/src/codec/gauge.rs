@@ -1,7 +1,7 @@
 //! What a coder's model makes of a payload: a reader that adds up the information of what it reads.
 
-use crate::codec::ans::{Coding, DISTANCE_BITS, Reader, SHARE_BITS, Source, Symbols};
-use crate::codec::model::{Place, SKIP, Walk};
+use crate::codec::ans::{Coding, Reader, SHARE_BITS, Source, Symbols};
+use crate::codec::model::{Ground, Targets, Walk, plan};
 
 /// Reads, and adds up the bits that each symbol is worth by its share of the slots.
 pub(crate) struct Gauge<'a> {
@@ -21,8 +21,12 @@ impl<'a> Gauge<'a> {
 }
 
 impl Source for Gauge<'_> {
-    fn reader(&self) -> &Reader<'_> {
-        &self.reader
+    fn is_overrun(&self) -> bool {
+        self.reader.is_overrun()
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.reader.is_exhausted()
     }
 }
 
@@ -48,26 +52,13 @@ impl Coding for Gauge<'_> {
         self.reader.raw(lane, width, 0)
     }
 
-    /// A cell is worth the shares of its places.
-    fn places(&mut self, walks: &mut [Walk<'_>], places: &mut [Place]) {
-        self.reader.places(walks, places);
+    fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
+        self.reader.places(ground, walks, indices);
+        let mut targets = Targets::default();
         for walk in walks.iter().filter(|walk| !walk.fault) {
-            let mut end = 0;
-            for place in &places[walk.first..walk.first + walk.count] {
-                let (line, column) = walk.line_and_column(place.index);
-                let cell = walk.cell(line, column);
-                let distances = (cell.start - end..cell.start - end + cell.size).map(|distance| distance >> walk.low);
-                let share = distances.map(|segment| share(walk, segment)).sum::<f64>();
-                *self.bits += f64::from(DISTANCE_BITS + walk.low) - share.log2();
-                end = cell.end;
-            }
+            plan((ground, walk), &indices[walk.values()], &mut targets, |step| {
+                self.add(step.slots.share, step.bits + step.width);
+            });
         }
     }
-}
-
-/// Slots of a segment, in parts of one if others are skipped first.
-fn share(walk: &Walk<'_>, segment: u32) -> f64 {
-    let share = |symbol| f64::from(walk.distances.slots(symbol).share);
-    let skip = share(SKIP) / f64::from(1 << DISTANCE_BITS);
-    share(segment % SKIP) * (0..segment / SKIP).fold(1.0, |all, _| all * skip)
 }

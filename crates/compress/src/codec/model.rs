@@ -9,9 +9,12 @@ mod distance;
 mod fit;
 mod ground;
 mod head;
+mod lean;
+mod marks;
+mod path;
 
 use crate::bits::width_of;
-use crate::codec::ans::{Bit, Coding, LANES, SHARE_BITS};
+use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Zeros, in_turn};
 use crate::codec::model::head::STEPS;
 use crate::layout::Block;
 use crate::quantise::Scales;
@@ -19,12 +22,15 @@ use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::Geometry;
-pub(crate) use crate::codec::model::distance::{DISTANCE_MAX, Distance, Distances, SKIP};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use crate::codec::model::distance::DISTANCE_BITS;
 pub(crate) use crate::codec::model::fit::fit;
-#[cfg(test)]
-pub(crate) use crate::codec::model::ground::LEANS;
-pub(crate) use crate::codec::model::ground::{Ground, Marks, Walk};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use crate::codec::model::ground::Field;
+pub(crate) use crate::codec::model::ground::{Element, Ground, Walk};
 pub(crate) use crate::codec::model::head::{Head, Shares};
+pub(crate) use crate::codec::model::marks::Marks;
+pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
 
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.
 const FIRST_SCALE: f32 = 1.0 / 4096.0;
@@ -32,18 +38,7 @@ const FIRST_GAP: u16 = 8;
 /// Slots of a chunk that holds as many values as it may.
 const FULL: Bit = Bit(252);
 /// A sign that nothing is expected of.
-const EVEN: u32 = 1 << (SHARE_BITS - 1);
-/// Most bits of a number.
-const RAW: u32 = 16;
-
-/// Where a value is.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Place {
-    pub(crate) index: u16,
-    /// Bit 0: a sign is expected, bit 1: which.
-    pub(crate) lean: u8,
-}
-
+const EVEN: u8 = 1 << (SHARE_BITS - 1);
 /// One chunk of a group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChunkAt {
@@ -59,8 +54,13 @@ pub(crate) struct ChunkAt {
 pub(crate) struct Group {
     pub(crate) counts: [usize; LANES],
     pub(crate) scales: [Scales; LANES],
-    pub(crate) places: Vec<Place>,
+    pub(crate) indices: Vec<u16>,
     pub(crate) codes: Vec<u8>,
+    /// The signs that are expected, and the slots of those that are as expected; empty if nothing is.
+    expected: Vec<u8>,
+    shares: Vec<u8>,
+    /// One bit of each code.
+    bits: Vec<u8>,
     /// The 31 bits of each value besides its sign, where values are sent as they are.
     pub(crate) magnitudes: Vec<u32>,
 }
@@ -69,8 +69,10 @@ impl Group {
     /// Makes it empty.
     pub(crate) fn clear(&mut self) {
         (self.counts, self.scales) = ([0; LANES], [Scales::default(); LANES]);
-        self.places.clear();
+        self.indices.clear();
         self.codes.clear();
+        self.expected.clear();
+        self.shares.clear();
         self.magnitudes.clear();
     }
 }
@@ -88,6 +90,7 @@ pub(crate) struct Model {
     pub(crate) group: Group,
     quantiser: Quantiser,
     ground: Ground,
+    walks: Vec<Walk>,
     head: Head,
     steps: [Shares<{ STEPS + 1 }>; 2],
     /// Scales of the chunk to the left, and of those above by block.
@@ -102,6 +105,7 @@ impl Model {
             group: Group::default(),
             quantiser,
             ground: Ground::new(geometry, marks),
+            walks: vec![Walk::default(); LANES],
             head,
             steps: [head.steps(0), head.steps(1)],
             left: None,
@@ -116,7 +120,7 @@ impl Model {
             self.header(coding, lane, at)?;
         }
         let total = self.group.counts.iter().sum();
-        self.group.places.resize(total, Place::default());
+        self.group.indices.resize(total, 0);
         self.group.codes.resize(total, 0);
         self.places(coding, chunks)?;
         self.signs(coding);
@@ -167,61 +171,53 @@ impl Model {
     /// Codes where the values are.
     #[inline(always)]
     fn places(&mut self, coding: &mut impl Coding, chunks: &[ChunkAt]) -> Result<(), Fault> {
-        let (ground, counts) = (&self.ground, &self.group.counts);
+        let (ground, walks) = (&self.ground, &mut self.walks[..chunks.len()]);
         let mut first = 0;
-        let mut walks = std::array::from_fn::<_, LANES, _>(|lane| {
-            // Where the section ends there are states without a chunk.
-            let at = chunks.get(lane).unwrap_or(&chunks[0]);
-            first += counts[lane];
-            ground.walk(at, (first - counts[lane], counts[lane]))
-        });
-        let lanes = coding.lanes();
-        coding.places(&mut walks[..lanes], &mut self.group.places);
-        if walks.iter().any(|walk| walk.fault) { Err(Fault::Index) } else { Ok(()) }
+        for ((walk, at), &count) in walks.iter_mut().zip(chunks).zip(&self.group.counts) {
+            ground.lay(walk, at, (first, count));
+            first += count;
+        }
+        let Group { indices, expected, shares, .. } = &mut self.group;
+        coding.places(ground, walks, indices);
+        if walks.iter().any(|walk| walk.fault) {
+            return Err(Fault::Index);
+        }
+        if self.head.lines.leans.is_some() {
+            for walk in walks.iter() {
+                let (sides, indices) = (ground.sides(walk), &indices[walk.values()]);
+                shares.extend(indices.iter().map(|&index| walk.lean(sides, index)));
+            }
+            expected.extend(shares.iter().map(|lean| lean >> 1));
+            let agree = self.head.agree;
+            shares.iter_mut().for_each(|lean| *lean = if *lean & 1 != 0 { agree } else { EVEN });
+        }
+        Ok(())
     }
 
-    /// Codes the signs: two at a time where something is expected of them, otherwise many as they are.
+    /// Codes the signs.
     #[inline(always)]
     fn signs(&mut self, coding: &mut impl Coding) {
-        let Group { counts, places, codes, .. } = &mut self.group;
-        let agree = u32::from(self.head.agree);
-        let expected = |place: Place| (if place.lean & 1 != 0 { Bit(agree) } else { Bit(EVEN) }, place.lean >> 1 & 1);
-        if self.head.lines.leans.is_none() {
-            return in_turn(*counts, RAW as usize, |lane, range| {
-                let codes = &mut codes[range];
-                let bits = coding.raw(lane, codes.len() as u32, gather(codes));
-                spread(codes, bits);
-            });
+        let Group { counts, codes, expected, shares, bits, .. } = &mut self.group;
+        bits.clear();
+        bits.extend(codes.iter().map(|code| code & 1));
+        if self.head.lines.leans.is_some() {
+            bits.iter_mut().zip(&*expected).for_each(|(bit, expected)| *bit ^= expected);
+            coding.bits(counts, Zeros::Each(shares), bits);
+            bits.iter_mut().zip(expected).for_each(|(bit, expected)| *bit ^= *expected);
+        } else {
+            coding.even_bits(counts, bits);
         }
-        in_turn(*counts, 2, |lane, range| {
-            let start = range.start;
-            let ((one, first), known) = (expected(places[start]), codes[start] & 1);
-            let Some(two) = codes.get(start + 1).filter(|_| range.len() > 1).map(|code| code & 1) else {
-                let other = coding.symbol(lane, one, u32::from(known ^ first)) as u8;
-                codes[start] = codes[start] & !1 | other ^ first;
-                return;
-            };
-            let (second_bit, second) = expected(places[start + 1]);
-            let others = [u32::from(known ^ first), u32::from(two ^ second)];
-            let [a, b] = coding.pair(lane, [one, second_bit], others);
-            codes[start] = codes[start] & !1 | a as u8 ^ first;
-            codes[start + 1] = codes[start + 1] & !1 | b as u8 ^ second;
-        });
+        codes.iter_mut().zip(bits).for_each(|(code, bit)| *code = *code & !1 | *bit);
     }
 
-    /// Codes which of two levels a value has, two at a time.
+    /// Codes which of two levels a value has.
     #[inline(always)]
     fn levels(&mut self, coding: &mut impl Coding) {
-        let (Group { counts, codes, .. }, level) = (&mut self.group, self.head.level());
-        in_turn(*counts, 2, |lane, range| match &mut codes[range] {
-            [one, two] => {
-                let [a, b] = coding.pair(lane, [level; 2], [u32::from(*one >> 1), u32::from(*two >> 1)]);
-                (*one, *two) = (*one & 1 | (a as u8) << 1, *two & 1 | (b as u8) << 1);
-            }
-            codes => codes.iter_mut().for_each(|code| {
-                *code = *code & 1 | (coding.symbol(lane, level, u32::from(*code >> 1)) as u8) << 1;
-            }),
-        });
+        let Group { counts, codes, bits, .. } = &mut self.group;
+        bits.clear();
+        bits.extend(codes.iter().map(|code| code >> 1));
+        coding.bits(counts, Zeros::All(self.head.levels[0]), bits);
+        codes.iter_mut().zip(bits).for_each(|(code, bit)| *code = *code & 1 | *bit << 1);
     }
 
     /// Codes one of eight magnitudes for each value.
@@ -240,37 +236,10 @@ impl Model {
         magnitudes.resize(codes.len(), 0);
         in_turn(*counts, 1, |lane, range| {
             let bits = &mut magnitudes[range.start];
-            let high = coding.raw(lane, 31 - RAW, *bits >> RAW);
-            *bits = high << RAW | coding.raw(lane, RAW, *bits & ((1 << RAW) - 1));
+            let high = coding.raw(lane, 31 - RAW_MAX, *bits >> RAW_MAX);
+            *bits = high << RAW_MAX | coding.raw(lane, RAW_MAX, *bits & ((1 << RAW_MAX) - 1));
         });
     }
-}
-
-/// Gives `visit` the values of the chunks of a group, a few of each chunk in turn.
-#[inline(always)]
-fn in_turn(counts: [usize; LANES], step: usize, mut visit: impl FnMut(usize, std::ops::Range<usize>)) {
-    let most = counts.iter().max().copied().unwrap_or(0);
-    for value in (0..most).step_by(step) {
-        let mut first = 0;
-        for (lane, count) in counts.into_iter().enumerate() {
-            if value < count {
-                visit(lane, first + value..first + (value + step).min(count));
-            }
-            first += count;
-        }
-    }
-}
-
-/// The signs of up to 16 codes, the first in the lowest place.
-#[inline(always)]
-fn gather(codes: &[u8]) -> u32 {
-    codes.iter().zip(0..).fold(0, |bits, (code, place)| bits | u32::from(code & 1) << place)
-}
-
-/// Puts such signs back.
-#[inline(always)]
-fn spread(codes: &mut [u8], bits: u32) {
-    codes.iter_mut().zip(0..).for_each(|(code, place)| *code = *code & !1 | (bits >> place & 1) as u8);
 }
 
 fn middle(a: u16, b: u16) -> u16 {

@@ -65,7 +65,7 @@ impl Geometry {
 }
 
 /// The lines of one chunk.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cut {
     /// Where its columns begin among those of all blocks.
     pub(crate) base: usize,

@@ -1,92 +1,131 @@
 //! How far the next value is from the last one.
 //!
-//! Places that are chosen independently of each other lie at distances with a geometric distribution. A distance is coded as the
-//! number of a segment of `2^low` places, and as the place in the segment, of which all are taken to be equally probable.
+//! Elements that are chosen independently of each other lie at distances with a geometric distribution. A distance is coded as a
+//! segment, and as the place in it, of which all are taken to be equally probable.
 
 use std::sync::LazyLock;
 
-use crate::codec::ans::{DISTANCE_BITS, Slots};
+use crate::codec::ans::Slots;
 
-/// The symbol for this many segments without a value.
-pub(crate) const SKIP: u32 = 31;
-/// More than any chunk has room for.
-pub(crate) const DISTANCE_MAX: u32 = 1 << 24;
-/// Most low bits: with those of the slot a state has them.
-const LOW_MAX: u32 = 9;
+/// Bits of a slot number of a table of distances.
+pub(crate) const DISTANCE_BITS: u32 = 6;
 const SLOTS: usize = 1 << DISTANCE_BITS;
-/// Places of a line of weight one.
-pub(crate) const LINE_BITS: u32 = 9;
-/// What is left of a probability from one segment to the next, in 2^-16: `exp(-1 / m)` for `m` segments from one value to the next on average,
-/// `m = 2^(1 + (table + 1/2) / 4)`.
-const RATIOS: [u16; 37] = [
-    41434, 44569, 47389, 49898, 52110, 54045, 55729, 57185, 58438, 59514, 60434, 61218, 61886, 62452, 62933, 63340,
-    63685, 63976, 64221, 64429, 64604, 64751, 64875, 64980, 65068, 65142, 65205, 65257, 65302, 65339, 65370, 65397,
-    65419, 65437, 65453, 65466, 65477,
+/// Most bits of a place in a unit: with one more for a longer segment, a raw number has them.
+const LOW_MAX: u32 = 14;
+/// Slots of the segments of each table. The first so many are one unit long, the others two; the last slot stands for all of
+/// them being passed over.
+///
+/// Table `t` is for `2 + (t + 1/2) / 4` units from one value to the next on average, and among all with few segments and about one value
+/// in 64 passed over that which costs least.
+const SEGMENTS: [(usize, &[u8]); 8] = [
+    (7, &[24, 15, 9, 6, 4, 2, 1, 2]),
+    (8, &[22, 14, 10, 6, 4, 3, 2, 1, 1]),
+    (7, &[20, 14, 10, 7, 4, 3, 2, 2, 1]),
+    (6, &[19, 13, 9, 7, 5, 3, 4, 2, 1]),
+    (5, &[17, 13, 9, 7, 5, 6, 3, 2, 1]),
+    (8, &[16, 12, 9, 7, 5, 4, 3, 2, 3, 1, 1]),
+    (7, &[15, 12, 9, 7, 5, 4, 3, 4, 2, 1, 1]),
+    (8, &[15, 11, 9, 7, 5, 4, 3, 2, 3, 2, 1, 1]),
 ];
 
-static TABLES: LazyLock<Vec<Distances>> = LazyLock::new(|| RATIOS.iter().map(|&ratio| Distances::new(ratio)).collect());
+static TABLES: LazyLock<Vec<Distances>> =
+    LazyLock::new(|| SEGMENTS.iter().map(|&(single, shares)| Distances::new(single, shares)).collect());
 
-/// A table of the segments 0 to 30 and [`SKIP`].
+/// A segment of units, or all of them passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) slots: Slots,
+    /// Its first unit; if it is passed over, the unit behind it.
+    pub(crate) base: u32,
+    /// Whether it is two units long.
+    pub(crate) double: bool,
+    pub(crate) skip: bool,
+}
+
+/// What a slot says, packed: the slots of its segment (bits 0 to 5), how far it is above the first of them (6 to 11), the
+/// segment's base (12 to 16), whether it is double (17), whether it is passed over (18).
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Slot(pub(crate) u32);
+
+impl Slot {
+    fn new(segment: Segment, slot: u32) -> Slot {
+        let above = slot - segment.slots.start;
+        let flags = u32::from(segment.double) << 17 | u32::from(segment.skip) << 18;
+        Slot(segment.slots.share | above << 6 | segment.base << 12 | flags)
+    }
+
+    #[inline(always)]
+    pub(crate) fn share(self) -> u32 {
+        self.0 & 0x3f
+    }
+
+    #[inline(always)]
+    pub(crate) fn above(self) -> u32 {
+        self.0 >> 6 & 0x3f
+    }
+
+    #[inline(always)]
+    pub(crate) fn base(self) -> u32 {
+        self.0 >> 12 & 0x1f
+    }
+
+    #[inline(always)]
+    pub(crate) fn double(self) -> u32 {
+        self.0 >> 17 & 1
+    }
+
+    #[inline(always)]
+    pub(crate) fn skip(self) -> bool {
+        self.0 >> 18 & 1 != 0
+    }
+}
+
+/// A table of segments.
 #[derive(Debug)]
 pub(crate) struct Distances {
-    /// What a slot says, packed.
-    pub(crate) by_slot: [u32; SLOTS],
-    starts: [u16; SKIP as usize + 2],
-}
-
-/// What a slot of a table says.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Distance {
-    pub(crate) symbol: u32,
-    pub(crate) share: u64,
-    /// How far the slot is above the symbol's first.
-    pub(crate) above: u64,
-}
-
-impl Distance {
-    #[inline(always)]
-    pub(crate) fn unpack(packed: u32) -> Distance {
-        Distance { symbol: packed >> 24, share: u64::from(packed >> 12 & 0xfff), above: u64::from(packed & 0xfff) }
-    }
+    pub(crate) by_slot: [Slot; SLOTS],
+    /// The segment that a unit is in.
+    by_unit: Vec<Segment>,
+    passed: Segment,
 }
 
 impl Distances {
-    fn new(ratio: u16) -> Distances {
-        let (mut starts, mut tail) = ([SLOTS as u16; SKIP as usize + 2], 1_u64 << 16);
-        for (symbol, start) in starts.iter_mut().take(SKIP as usize + 1).enumerate() {
-            // One slot for each symbol, the others by their probability.
-            *start = symbol as u16 + (((SLOTS as u64 - u64::from(SKIP) - 1) * ((1 << 16) - tail)) >> 16) as u16;
-            tail = (tail * u64::from(ratio)) >> 16;
+    fn new(single: usize, shares: &[u8]) -> Distances {
+        let passed = Slots { start: SLOTS as u32 - 1, share: 1 };
+        let passed = Segment { slots: passed, base: 0, double: false, skip: true };
+        let mut table = Distances { by_slot: [Slot(0); SLOTS], by_unit: Vec::new(), passed };
+        let mut start = 0;
+        for (number, share) in shares.iter().map(|&share| u32::from(share)).enumerate() {
+            let (base, double) = (table.by_unit.len() as u32, number >= single);
+            let segment = Segment { slots: Slots { start, share }, base, double, skip: false };
+            table.own(segment);
+            table.by_unit.extend(std::iter::repeat_n(segment, 1 + usize::from(double)));
+            start += share;
         }
-        let mut by_slot = [0; SLOTS];
-        for (symbol, pair) in starts.windows(2).enumerate() {
-            for slot in pair[0]..pair[1] {
-                by_slot[usize::from(slot)] =
-                    (symbol as u32) << 24 | u32::from(pair[1] - pair[0]) << 12 | u32::from(slot - pair[0]);
-            }
-        }
-        Distances { by_slot, starts }
+        table.passed.base = table.by_unit.len() as u32;
+        table.own(table.passed);
+        table
     }
 
-    /// The table of a number.
-    pub(crate) fn of(table: usize) -> &'static Distances {
-        &TABLES[table.min(RATIOS.len() - 1)]
+    fn own(&mut self, segment: Segment) {
+        let Slots { start, share } = segment.slots;
+        (start..start + share).for_each(|slot| self.by_slot[slot as usize] = Slot::new(segment, slot));
     }
 
+    /// The segment of a unit, or what passes all of them.
     #[inline(always)]
-    pub(crate) fn slots(&self, symbol: u32) -> Slots {
-        let (start, end) = (self.starts[symbol as usize], self.starts[symbol as usize + 1]);
-        Slots { start: u32::from(start), share: u32::from(end - start) }
+    pub(crate) fn segment(&self, unit: u32) -> Segment {
+        *self.by_unit.get(unit as usize).unwrap_or(&self.passed)
     }
 }
 
-/// The number of a table and of low bits, for so many values in chunks of so many lines' weight altogether.
-pub(crate) fn table_of(units: usize, values: usize) -> (usize, u32) {
-    let mean = (((units as u64) << LINE_BITS) / values.max(1) as u64).max(1);
-    let low = mean.ilog2().saturating_sub(2).min(LOW_MAX);
-    // Quarters of an octave, linear between powers of two.
-    let quarters = ((mean as f32).to_bits() >> 21) as usize - (127 << 2);
-    (quarters.saturating_sub(4 * low as usize + 4).min(RATIOS.len() - 1), low)
+/// The table, and the bits of a place in a unit, for an element's weight and so many values of a section; weights count in eighths.
+pub(crate) fn table_of(eighths: u64, values: usize) -> (&'static Distances, u32) {
+    let mean = (eighths / values.max(1) as u64).max(16);
+    let low = (mean.ilog2() - 4).min(LOW_MAX);
+    // Eighths of an octave, linear between powers of two.
+    (&TABLES[(mean >> (low + 1)).min(15) as usize - 8], low)
 }
 
 #[cfg(test)]
@@ -94,30 +133,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_are_near_the_distribution_that_they_are_named_after() {
-        for (table, quarters) in (0..RATIOS.len()).zip(0_u8..) {
-            let mean = 2_f64.powf(1.0 + (f64::from(quarters) + 0.5) / 4.0);
-            assert_eq!(RATIOS[table], ((-1.0 / mean).exp() * 65536.0).round() as u16);
-            let (mut cost, mut ideal) = (0.0, 0.0);
-            for symbol in 0..=SKIP {
-                let before = (-f64::from(symbol) / mean).exp();
-                let after = [(-f64::from(symbol + 1) / mean).exp(), 0.0][usize::from(symbol == SKIP)];
-                let probability = before - after;
-                let share = f64::from(Distances::of(table).slots(symbol).share);
-                assert!(symbol == SKIP || share <= 512.0);
-                cost -= probability * (share / SLOTS as f64).log2();
-                ideal -= probability * probability.log2();
-            }
-            assert!(cost < ideal + 0.05, "table {table}: {cost} against {ideal} bits");
+    fn tables_are_near_the_distribution_that_they_are_for() {
+        for (table, eighth) in TABLES.iter().zip(0_u8..) {
+            let mean = 2.0 + (f64::from(eighth) + 0.5) / 4.0;
+            let after = |unit: usize| (-(unit as f64) / mean).exp();
+            let share = |segment: Segment| f64::from(segment.slots.share) / SLOTS as f64;
+            let cost = |(unit, &segment): (usize, &Segment)| {
+                (after(unit) - after(unit + 1)) * (f64::from(u8::from(segment.double)) - share(segment).log2())
+            };
+            let passed = after(table.by_unit.len());
+            let costs = table.by_unit.iter().enumerate().map(cost).sum::<f64>() - passed * share(table.passed).log2();
+            let ideal = (mean * std::f64::consts::E).log2();
+            assert!(costs / (1.0 - passed) < ideal + 0.02, "table {eighth}: {costs} against {ideal} bits");
         }
     }
 
     #[test]
-    fn segments_suit_the_distance() {
-        assert_eq!(table_of(256, 64), (4, 9));
-        assert_eq!(table_of(64, 64), (4, 7));
-        assert_eq!(table_of(64, 4096), (4, 1));
-        assert_eq!(table_of(1, 4096), (0, 0));
-        assert_eq!(table_of(16_384, 1), (36, 9));
+    fn slots_say_what_segments_are() {
+        for table in TABLES.iter() {
+            let segments = (0..=table.by_unit.len() as u32).map(|unit| table.segment(unit));
+            for (number, slot) in (0..).zip(table.by_slot) {
+                let is_owner = |segment: &Segment| segment.slots.start + slot.above() == number;
+                let owner = segments.clone().find(is_owner).unwrap();
+                assert!(slot.above() < slot.share() && slot.share() == owner.slots.share);
+                assert_eq!((slot.base(), slot.double() == 1, slot.skip()), (owner.base, owner.double, owner.skip));
+            }
+        }
+    }
+
+    #[test]
+    fn units_suit_the_distance() {
+        let check = |mean: u64, table: usize, low| {
+            let (found, bits) = table_of(8 * 64 * mean, 64);
+            assert!(std::ptr::eq(found, &raw const TABLES[table]) && bits == low, "mean {mean}");
+        };
+        check(1, 0, 0);
+        check(2, 0, 0);
+        check(3, 4, 0);
+        check(64, 0, 5);
+        check(127, 7, 5);
+        check(1 << 15, 0, 14);
+        check(1 << 40, 7, 14);
     }
 }

@@ -2,53 +2,22 @@
 
 use crate::codec::ans::SHARE_BITS;
 use crate::codec::model::cut::Geometry;
-use crate::codec::model::ground::{CLASSES, LEANS, Marks};
 use crate::codec::model::head::Head;
+use crate::codec::model::lean::{Entry, lean};
+use crate::codec::model::marks::{CLASSES, Marks};
 use crate::compress::Part;
 use crate::layout::Band;
 use crate::quantise::Scales;
 use crate::settings::Quantiser;
 
 /// Bits are counted in 256ths.
-const BIT: i64 = 256;
+pub(super) const BIT: i64 = 256;
 /// `log2(e)`.
 const LOG2_E: i64 = 369;
 /// The class of weight one.
 const MIDDLE: usize = 2;
-/// Rounds in which lines and columns agree on their signs, and in which classes get their shares.
+/// Rounds in which classes get their shares.
 const ROUNDS: usize = 3;
-/// How many values are looked at first, and how many are to be foretold by them.
-const SAMPLE: usize = 2048;
-/// Most that a leaning counts in a vote.
-const VOTE_MAX: i32 = 4;
-/// Slots of a sign as expected until more is known, and what such a sign and another cost.
-const AGREE: (i64, i64) = (82, 594);
-
-/// One value: twice its line, and 1 if it is negative; its column.
-#[derive(Clone, Copy)]
-struct Entry {
-    line: u32,
-    column: u32,
-}
-
-impl Entry {
-    #[inline(always)]
-    fn line(self) -> usize {
-        (self.line >> 1) as usize
-    }
-
-    #[inline(always)]
-    fn column(self) -> usize {
-        self.column as usize
-    }
-
-    /// The number, or its negative if the value is negative.
-    #[inline(always)]
-    fn signed(self, number: i32) -> i32 {
-        let mask = -((self.line & 1) as i32);
-        (number ^ mask) - mask
-    }
-}
 
 /// The head of a section, and the marks of its lines and columns.
 #[inline(always)]
@@ -83,7 +52,7 @@ fn entries(
                 let line = number * geometry.lines + line;
                 lines[line] += 1;
                 columns[column] += 1;
-                Entry { line: (line as u32) << 1 | u32::from(code & 1), column: column as u32 }
+                Entry::new(line, column, code & 1)
             }));
         }
     }
@@ -91,24 +60,24 @@ fn entries(
 }
 
 /// `256 log2(number)`, linear between powers of two: the same on every machine.
-fn log2(number: usize) -> i64 {
+pub(super) fn log2(number: usize) -> i64 {
     i64::from((number.max(1) as f32).to_bits() >> 15) - (127 << 8)
 }
 
 /// Slots for symbols that were seen so often, of all but the last.
-fn shares<const N: usize>(seen: &[usize]) -> [u8; N] {
+pub(super) fn shares<const N: usize>(seen: &[usize]) -> [u8; N] {
     let (sum, room) = (seen.iter().sum::<usize>().max(1), (1 << SHARE_BITS) - seen.len());
     std::array::from_fn(|symbol| (1 + room * seen[symbol] / sum) as u8)
 }
 
 /// Gives each line or column a class by its number of values, if that is worth it; then the slots of the classes.
 #[inline(always)]
-fn classes(marks: &mut [(u8, u8)], seen: &[u32]) -> Option<[u8; CLASSES - 1]> {
+fn classes(marks: &mut [[u8; 2]], seen: &[u32]) -> Option<[u8; CLASSES - 1]> {
     let expected = LOG2_E * seen.iter().copied().map(i64::from).sum::<i64>() / marks.len() as i64;
     let (mut sides, mut gain, mut used) = ([0; CLASSES], 0, [0; CLASSES]);
     for _ in 0..=ROUNDS {
         (gain, used) = (0, [0; CLASSES]);
-        for ((class, _), &seen) in marks.iter_mut().zip(seen) {
+        for ([class, _], &seen) in marks.iter_mut().zip(seen) {
             // The cost of a Poisson variable of a mean `2^(class - MIDDLE)` times the expected one, and of saying so.
             let cost = |class: usize| {
                 (expected << class >> MIDDLE) - i64::from(seen) * BIT * (class as i64 - MIDDLE as i64) + sides[class]
@@ -123,128 +92,8 @@ fn classes(marks: &mut [(u8, u8)], seen: &[u32]) -> Option<[u8; CLASSES - 1]> {
     if gain > 8 * BIT * CLASSES as i64 {
         return Some(shares(&used));
     }
-    marks.iter_mut().for_each(|(class, _)| *class = 0);
+    marks.iter_mut().for_each(|[class, _]| *class = 0);
     None
-}
-
-/// Finds to which signs lines and columns lean, and keeps that if it is worth it.
-#[inline(always)]
-fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
-    let mut votes = Votes { lines: vec![[0; 2]; marks.lines.len()], columns: vec![0; marks.columns.len()] };
-    let (some, others) = entries.split_at(entries.len().min(2 * SAMPLE) / 2);
-    votes.begin(some);
-    votes.round(some);
-    votes.round(some);
-    if !votes.foretell(&others[..some.len()]) {
-        return;
-    }
-    votes.begin(entries);
-    for _ in 0..ROUNDS {
-        votes.round(entries);
-    }
-    let mut columns = votes.columns;
-    columns.iter_mut().for_each(|column| *column = column.signum());
-    let by_line = entries.iter().map(|entry| (entry.line(), entry.signed(columns[entry.column()])));
-    let lines = decide(marks.lines.len(), by_line);
-    let by_column = entries.iter().map(|entry| (entry.column(), entry.signed(lines.leans[entry.line()])));
-    let columns = decide(marks.columns.len(), by_column);
-    let [agree, other] = columns.signs;
-    let strong = agree + other;
-    let cost = |seen: usize| (seen as i64) * (log2(strong) - log2(seen));
-    if cost(agree) + cost(other) + lines.cost + columns.cost + 3 * 8 * BIT >= strong as i64 * BIT {
-        return;
-    }
-    for (marks, leans) in [(&mut marks.lines, &lines.leans), (&mut marks.columns, &columns.leans)] {
-        marks.iter_mut().zip(leans).for_each(|((_, mark), &lean)| *mark = LEANS[lean.rem_euclid(3) as usize]);
-    }
-    [head.agree] = shares(&[agree, other]);
-    (head.lines.leans, head.columns.leans) = (Some(lines.none), Some(columns.none));
-}
-
-/// To which sign each line and column leans, and how strongly.
-struct Votes {
-    /// In two parts, so that values of the same line one after the other do not wait for each other.
-    lines: Vec<[i32; 2]>,
-    columns: Vec<i32>,
-}
-
-impl Votes {
-    /// Columns vote with the signs of their values.
-    #[inline(always)]
-    fn begin(&mut self, entries: &[Entry]) {
-        self.columns.fill(0);
-        entries.iter().for_each(|entry| self.columns[entry.column()] += entry.signed(1));
-    }
-
-    /// Lines vote with the columns of their values, and columns then with the lines.
-    #[inline(always)]
-    fn round(&mut self, entries: &[Entry]) {
-        let vote = |number: i32| number.clamp(-VOTE_MAX, VOTE_MAX);
-        self.lines.fill([0; 2]);
-        for (number, entry) in entries.iter().enumerate() {
-            self.lines[entry.line()][number & 1] += entry.signed(vote(self.columns[entry.column()]));
-        }
-        self.columns.fill(0);
-        for entry in entries {
-            let [one, two] = self.lines[entry.line()];
-            self.columns[entry.column()] += entry.signed(vote(one + two));
-        }
-    }
-
-    /// Whether the columns, as other values have them lean, and the other values of a line tell the sign of a value.
-    #[inline(always)]
-    fn foretell(&mut self, entries: &[Entry]) -> bool {
-        self.lines.fill([0; 2]);
-        let vote = |entry: &Entry, columns: &[i32]| entry.signed(columns[entry.column()].clamp(-VOTE_MAX, VOTE_MAX));
-        entries.iter().for_each(|entry| self.lines[entry.line()][0] += vote(entry, &self.columns));
-        let (mut right, mut wrong) = (0, 0);
-        for entry in entries {
-            let own = vote(entry, &self.columns);
-            let told = (self.lines[entry.line()][0] - own).signum() * own.signum();
-            right += usize::from(told > 0);
-            wrong += usize::from(told < 0);
-        }
-        16 * right > 17 * wrong
-    }
-}
-
-/// How lines, or columns, lean.
-struct Leans {
-    leans: Vec<i32>,
-    /// Slots of those that do not.
-    none: u8,
-    /// What it costs to say so.
-    cost: i64,
-    /// How many signs are as those that lean have it, and how many are not.
-    signs: [usize; 2],
-}
-
-/// Decides for each line or column whether it leans and to which sign, by the signs that it would have its values have.
-#[inline(always)]
-fn decide(number: usize, votes: impl Iterator<Item = (usize, i32)>) -> Leans {
-    let mut counts = vec![[0_i32; 2]; number];
-    for (place, vote) in votes {
-        counts[place][usize::from(vote < 0)] += vote;
-    }
-    let mut decided = Leans { leans: vec![0; number], none: 0, cost: 0, signs: [0; 2] };
-    let (mut sides, mut used) = ([BIT, BIT * 3 / 2], [0; 2]);
-    for _ in 0..2 {
-        (decided.signs, used) = ([0; 2], [0; 2]);
-        for (lean, &[plus, minus]) in decided.leans.iter_mut().zip(&counts) {
-            let (agree, other) = (i64::from(plus.max(-minus)), i64::from(plus.min(-minus)));
-            let leans = agree * AGREE.0 + other * AGREE.1 + sides[1] < (agree + other) * BIT + sides[0];
-            *lean = if leans { (plus + minus).signum() } else { 0 };
-            used[usize::from(*lean != 0)] += 1;
-            if *lean != 0 {
-                decided.signs = [decided.signs[0] + agree as usize, decided.signs[1] + other as usize];
-            }
-        }
-        let cost = used.map(|used| log2(number) - log2(used));
-        sides = [cost[0], cost[1] + BIT];
-    }
-    [decided.none] = shares(&used);
-    decided.cost = used[0] as i64 * sides[0] + used[1] as i64 * sides[1];
-    decided
 }
 
 /// How fast the shares of differences fall, by the mean difference from the scale to the left.

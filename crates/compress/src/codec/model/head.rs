@@ -1,7 +1,7 @@
 //! What a section says before its code: the shares of all symbols.
 
-use crate::codec::ans::{Bit, SHARE_BITS, Slots, Symbols};
-use crate::codec::model::ground::CLASSES;
+use crate::codec::ans::{SHARE_BITS, Slots, Symbols};
+use crate::codec::model::marks::CLASSES;
 use crate::settings::Quantiser;
 
 /// Symbols for the difference of a scale from its guess.
@@ -27,6 +27,11 @@ impl<const M: usize> Shares<M> {
             sum += share;
         }
         (sum <= ALL).then_some(Shares(starts))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn starts(&self) -> &[u16] {
+        &self.0
     }
 }
 
@@ -144,11 +149,6 @@ impl Head {
         }
         starts[0] = 0;
         Shares(starts)
-    }
-
-    /// The bit for the upper of two levels.
-    pub(crate) fn level(&self) -> Bit {
-        Bit(self.levels[0].into())
     }
 
     /// The table of eight magnitudes.

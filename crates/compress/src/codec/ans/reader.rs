@@ -1,0 +1,261 @@
+//! The reading side of the code.
+
+use crate::codec::ans::{Coding, LANES, LEAST, SHARE_BITS, STATE_BYTES, Slots, Symbols, WORD_BITS, Zeros};
+use crate::codec::ans::{bits_in_turn, even_bits_in_turn, pairs_in_turn};
+use crate::codec::model::{Element, Ground, Path, Shares, Walk};
+use crate::kernel::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::{Avx512, bits, places};
+
+/// What a section is read from.
+pub(crate) trait Source: Coding {
+    /// Whether more was read than there is.
+    fn is_overrun(&self) -> bool;
+
+    /// Whether everything was read and is as a writer would have it.
+    fn is_exhausted(&self) -> bool;
+}
+
+/// States, and the words that follow.
+pub(crate) struct Stream<'a> {
+    pub(crate) states: [u32; LANES],
+    pub(crate) words: &'a [[u8; 2]],
+    /// The next word. What comes past the end is zeros.
+    pub(crate) next: usize,
+}
+
+impl Stream<'_> {
+    #[inline(always)]
+    pub(crate) fn state(&self, lane: usize) -> u32 {
+        self.states[lane & (LANES - 1)]
+    }
+
+    /// Keeps a state, refilled if it has become small.
+    #[inline(always)]
+    pub(crate) fn refill(&mut self, lane: usize, state: u32) {
+        self.states[lane & (LANES - 1)] = self.refilled(state);
+    }
+
+    /// The state, refilled if it has become small.
+    #[inline(always)]
+    pub(crate) fn refilled(&mut self, state: u32) -> u32 {
+        let word = u16::from_le_bytes(self.words.get(self.next).copied().unwrap_or_default());
+        let short = state < LEAST;
+        self.next += usize::from(short);
+        // Without a branch that nobody could predict.
+        let mask = 0_u32.wrapping_sub(short.into());
+        state << (mask & WORD_BITS) | u32::from(word) & mask
+    }
+
+    /// The words that are left, if they are few, and zeros.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn last_words(&self) -> [[u8; 2]; LANES / 2] {
+        let mut last = [[0; 2]; LANES / 2];
+        let left = self.words.get(self.next..).unwrap_or_default();
+        last.iter_mut().zip(left).for_each(|(last, word)| *last = *word);
+        last
+    }
+}
+
+/// Reads what a [`Writer`] wrote.
+pub(crate) struct Reader<'a> {
+    lanes: usize,
+    stream: Stream<'a>,
+    spare: Order,
+    level: Level,
+}
+
+/// Memory to put the indices of a group in order.
+#[derive(Default)]
+struct Order {
+    elements: Vec<Element>,
+    bits: Vec<u64>,
+    #[cfg(target_arch = "x86_64")]
+    found: Vec<[u32; LANES / 2]>,
+}
+
+impl<'a> Reader<'a> {
+    /// `None` if the bytes do not even hold the states, or a part of a word.
+    pub(crate) fn new(bytes: &'a [u8], lanes: usize, level: Level) -> Option<Reader<'a>> {
+        let (first, rest) = bytes.split_at_checked(STATE_BYTES * lanes)?;
+        let mut states = [LEAST; LANES];
+        for (state, bytes) in states.iter_mut().zip(first.as_chunks().0) {
+            *state = u32::from_le_bytes(*bytes);
+        }
+        let (words, part) = rest.as_chunks();
+        let sound = part.is_empty() && states.iter().all(|&state| state >= LEAST);
+        let stream = Stream { states, words, next: 0 };
+        sound.then_some(Reader { lanes, stream, spare: Order::default(), level })
+    }
+
+    /// The symbol of a state's slot, and the state without it.
+    #[inline(always)]
+    fn take(state: u32, table: impl Symbols) -> (u32, u32) {
+        let slot = state & ((1 << SHARE_BITS) - 1);
+        let symbol = table.symbol(slot);
+        let Slots { start, share } = table.slots(symbol);
+        (symbol, share * (state >> SHARE_BITS) + slot.wrapping_sub(start))
+    }
+
+    /// The bits of each chunk, if all states have a full one and the machine has wide vectors.
+    #[cfg(target_arch = "x86_64")]
+    fn full<'b>(&self, counts: &[usize; LANES], bits: &'b mut [u8]) -> Option<(Avx512, &'b mut [[u8; bits::VALUES]])> {
+        let Level::Avx512(proof) = self.level else { return None };
+        let full = self.lanes > 1 && counts[..self.lanes].iter().all(|&count| count == bits::VALUES);
+        full.then_some((proof, bits.as_chunks_mut().0))
+    }
+
+    /// Takes a step of each chunk that has values left, and tells whether there were any.
+    #[inline(always)]
+    fn turn(&mut self, ground: &Ground, walks: &[Walk], (paths, ends): (&mut [Path], &mut [usize])) -> bool {
+        let mut open = false;
+        for (lane, ((walk, path), end)) in walks.iter().zip(paths).zip(ends).enumerate() {
+            if *end < walk.values().end {
+                let (element, found) = path.step((ground, walk), &mut self.stream, lane);
+                self.spare.elements[*end] = element;
+                *end += usize::from(found);
+                open = true;
+            }
+        }
+        open
+    }
+
+    /// Reads the indices of a group chunk by chunk, in turn.
+    #[inline(always)]
+    fn walk(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
+        let mut paths: [Path; LANES] = std::array::from_fn(|lane| walks.get(lane).map(Path::new).unwrap_or_default());
+        let mut ends = [0; LANES];
+        self.spare.elements.resize(indices.len() + 1, Element(0));
+        walks.iter().zip(&mut ends).for_each(|(walk, end)| *end = walk.first);
+        while self.turn(ground, walks, (&mut paths, &mut ends)) {}
+        for walk in walks {
+            let (sides, found, values) = (ground.sides(walk), &self.spare.elements, walk.values());
+            let indices = &mut indices[values.clone()];
+            for (index, &element) in indices.iter_mut().zip(&found[values]) {
+                *index = walk.index(sides, element);
+            }
+            if !walk.fault {
+                sort(indices, walk.cut.elements, &mut self.spare.bits);
+            }
+        }
+    }
+}
+
+impl Source for Reader<'_> {
+    fn is_overrun(&self) -> bool {
+        self.stream.next > self.stream.words.len()
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.stream.next == self.stream.words.len() && self.stream.states == [LEAST; LANES]
+    }
+}
+
+impl Coding for Reader<'_> {
+    #[inline(always)]
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+
+    #[inline(always)]
+    fn symbol(&mut self, lane: usize, table: impl Symbols, _: u32) -> u32 {
+        let (symbol, state) = Reader::take(self.stream.state(lane), table);
+        self.stream.refill(lane, state);
+        symbol
+    }
+
+    #[inline(always)]
+    fn pair(&mut self, lane: usize, [one, two]: [impl Symbols; 2], _: [u32; 2]) -> [u32; 2] {
+        let (first, state) = Reader::take(self.stream.state(lane), one);
+        let (second, state) = Reader::take(state, two);
+        self.stream.refill(lane, state);
+        [first, second]
+    }
+
+    #[inline(always)]
+    fn raw(&mut self, lane: usize, width: u32, _: u32) -> u32 {
+        let state = self.stream.state(lane);
+        self.stream.refill(lane, state >> width);
+        state & ((1 << width) - 1)
+    }
+
+    #[inline(always)]
+    fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(proof) = self.level
+            && places::read(proof, &mut self.stream, &mut self.spare.found, (ground, walks, indices))
+        {
+            return;
+        }
+        self.walk(ground, walks, indices);
+    }
+
+    #[inline(always)]
+    fn bits(&mut self, counts: &[usize; LANES], zeros: Zeros<'_>, bits: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some((proof, chunks)) = self.full(counts, bits) {
+            return bits::coded(proof, &mut self.stream, zeros, chunks);
+        }
+        bits_in_turn(self, counts, zeros, bits);
+    }
+
+    #[inline(always)]
+    fn even_bits(&mut self, counts: &[usize; LANES], bits: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some((proof, chunks)) = self.full(counts, bits) {
+            return bits::even(proof, &mut self.stream, chunks);
+        }
+        even_bits_in_turn(self, counts, bits);
+    }
+
+    #[inline(always)]
+    fn pairs<const M: usize>(&mut self, tables: [&Shares<M>; 2], pairs: &mut [[u8; 2]]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(proof) = self.level
+            && self.lanes > 1
+        {
+            let (rounds, rest) = pairs.split_at_mut(pairs.len() / self.lanes * self.lanes);
+            bits::pairs(proof, &mut self.stream, tables.map(Shares::starts), (self.lanes, rounds));
+            return pairs_in_turn(self, tables, rest);
+        }
+        pairs_in_turn(self, tables, pairs);
+    }
+}
+
+/// Few enough numbers to compare each with all.
+const FEW: usize = 64;
+
+/// Sorts different numbers below `end`.
+#[inline(always)]
+fn sort(numbers: &mut [u16], end: usize, bits: &mut Vec<u64>) {
+    if numbers.len() > FEW {
+        return sort_many(numbers, end, bits);
+    }
+    let (mut all, mut places, mut sorted) = ([u16::MAX; FEW], [0_u16; FEW], [0; FEW]);
+    all[..numbers.len()].copy_from_slice(numbers);
+    for number in all {
+        places.iter_mut().zip(all).for_each(|(place, other)| *place += u16::from(number < other));
+    }
+    for (&number, place) in numbers.iter().zip(places) {
+        sorted[usize::from(place) % FEW] = number;
+    }
+    numbers.copy_from_slice(&sorted[..numbers.len()]);
+}
+
+/// Sorts numbers by a bit for each that there might be.
+#[inline(always)]
+fn sort_many(numbers: &mut [u16], end: usize, bits: &mut Vec<u64>) {
+    bits.clear();
+    bits.resize(end.div_ceil(64), 0);
+    numbers.iter().for_each(|&number| bits[usize::from(number >> 6)] |= 1 << (number & 63));
+    let mut slots = numbers.iter_mut();
+    for (first, word) in (0_u16..).step_by(64).zip(bits) {
+        let mut rest = *word;
+        while rest != 0 {
+            if let Some(slot) = slots.next() {
+                *slot = first + rest.trailing_zeros() as u16;
+            }
+            rest &= rest - 1;
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! To which signs the lines and columns of a section lean.
+
+use std::ops::AddAssign;
+
+use crate::codec::model::fit::{BIT, log2, shares};
+use crate::codec::model::head::Head;
+use crate::codec::model::marks::Marks;
+
+/// Rounds in which lines and columns agree on their signs.
+const ROUNDS: usize = 4;
+/// How many values are looked at first, and how many are to be foretold by them.
+const SAMPLE: usize = 2048;
+/// Most that a leaning counts in a vote.
+const VOTE_MAX: i32 = 4;
+/// What a sign as expected costs until more is known, and what another does.
+const AGREE: (i64, i64) = (82, 594);
+
+/// One value: twice its line and twice its column, each with 1 added if it is negative.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    line: u32,
+    column: u32,
+}
+
+impl Entry {
+    #[inline(always)]
+    pub(crate) fn new(line: usize, column: usize, negative: u8) -> Entry {
+        let twice = |place: usize| (place as u32) << 1 | u32::from(negative);
+        Entry { line: twice(line), column: twice(column) }
+    }
+}
+
+/// What each line or column says of a value of its own, and of a negative one.
+type Signed<T> = Vec<[T; 2]>;
+
+/// Finds to which signs lines and columns lean, and keeps that if it is worth it.
+#[inline(always)]
+pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
+    let mut votes = Votes::new(marks.lines.len(), marks.columns.len());
+    let (some, others) = entries.split_at(entries.len().min(2 * SAMPLE) / 2);
+    votes.begin(some);
+    votes.round(some);
+    votes.round(some);
+    if !votes.foretell(&others[..some.len()]) {
+        return;
+    }
+    votes.begin(entries);
+    for _ in 0..ROUNDS {
+        votes.round(entries);
+    }
+    let of_columns = votes.columns.iter().map(|[column, _]| column.signum()).collect::<Vec<_>>();
+    let lines = decide(marks.lines.len(), &of_columns, entries, |entry| (entry.column, entry.line));
+    let columns = decide(marks.columns.len(), &lines.leans, entries, |entry| (entry.line, entry.column));
+    let [agree, other] = columns.signs;
+    let strong = agree + other;
+    let cost = |seen: usize| (seen as i64) * (log2(strong) - log2(seen));
+    if cost(agree) + cost(other) + lines.cost + columns.cost + 3 * 8 * BIT >= strong as i64 * BIT {
+        return;
+    }
+    for (marks, leans) in [(&mut marks.lines, &lines.leans), (&mut marks.columns, &columns.leans)] {
+        marks.iter_mut().zip(leans).for_each(|([_, mark], &lean)| *mark = lean.rem_euclid(3) as u8);
+    }
+    [head.agree] = shares(&[agree, other]);
+    (head.lines.leans, head.columns.leans) = (Some(lines.none), Some(columns.none));
+}
+
+/// Adds up for each line or column what the other one of each of its values says of it.
+///
+/// There are two sums of each, so that values of the same line one after the other do not wait for each other.
+#[inline(always)]
+fn add_up<T: Copy + AddAssign>(
+    entries: &[Entry],
+    said: &[[T; 2]],
+    sums: &mut [[T; 2]],
+    places: impl Fn(Entry) -> (u32, u32),
+) {
+    let (said, sums) = (said.as_flattened(), sums.as_flattened_mut());
+    let (pairs, rest) = entries.as_chunks::<2>();
+    let mut add = |entry: Entry, part: usize| {
+        let (from, to) = places(entry);
+        sums[to as usize & !1 | part] += said[from as usize];
+    };
+    for &[one, two] in pairs {
+        add(one, 0);
+        add(two, 1);
+    }
+    rest.iter().for_each(|&entry| add(entry, 0));
+}
+
+/// To which sign each line and column leans, and how strongly.
+struct Votes {
+    lines: Signed<i32>,
+    columns: Signed<i32>,
+}
+
+impl Votes {
+    fn new(lines: usize, columns: usize) -> Votes {
+        Votes { lines: vec![[0; 2]; lines], columns: vec![[0; 2]; columns] }
+    }
+
+    /// Columns vote with the signs of their values.
+    #[inline(always)]
+    fn begin(&mut self, entries: &[Entry]) {
+        self.columns.fill([0; 2]);
+        add_up(entries, &[[1, -1]], &mut self.columns, |entry| (entry.column & 1, entry.column));
+        settle(&mut self.columns);
+    }
+
+    /// Lines vote with the columns of their values, and columns then with the lines.
+    #[inline(always)]
+    fn round(&mut self, entries: &[Entry]) {
+        self.lines.fill([0; 2]);
+        add_up(entries, &self.columns, &mut self.lines, |entry| (entry.column, entry.line));
+        settle(&mut self.lines);
+        self.columns.fill([0; 2]);
+        add_up(entries, &self.lines, &mut self.columns, |entry| (entry.line, entry.column));
+        settle(&mut self.columns);
+    }
+
+    /// Whether the columns, as other values have them lean, and the other values of a line tell the sign of a value.
+    #[inline(always)]
+    fn foretell(&mut self, entries: &[Entry]) -> bool {
+        self.lines.fill([0; 2]);
+        add_up(entries, &self.columns, &mut self.lines, |entry| (entry.column, entry.line));
+        let (mut right, mut wrong) = (0, 0);
+        for entry in entries {
+            let own = self.columns.as_flattened()[entry.column as usize];
+            let [one, two] = self.lines[entry.line as usize >> 1];
+            let told = (one + two - own).signum() * own.signum();
+            right += usize::from(told > 0);
+            wrong += usize::from(told < 0);
+        }
+        16 * right > 17 * wrong
+    }
+}
+
+/// Makes votes of sums.
+#[inline(always)]
+fn settle(sums: &mut Signed<i32>) {
+    for sum in sums {
+        let vote = (sum[0] + sum[1]).clamp(-VOTE_MAX, VOTE_MAX);
+        *sum = [vote, -vote];
+    }
+}
+
+/// How lines, or columns, lean.
+struct Leans {
+    leans: Vec<i32>,
+    /// Slots of those that do not.
+    none: u8,
+    /// What it costs to say so.
+    cost: i64,
+    /// How many signs are as those that lean have it, and how many are not.
+    signs: [usize; 2],
+}
+
+/// Decides for each line whether it leans and to which sign, by the signs that the columns would have its values have; or for each
+/// column by the lines.
+#[inline(always)]
+fn decide(number: usize, others: &[i32], entries: &[Entry], places: impl Fn(Entry) -> (u32, u32)) -> Leans {
+    // Signs are added up in the lower half, and their number in the upper.
+    let said = others.iter().map(|&lean| [i64::from(lean), -i64::from(lean)].map(|sign| sign + (sign.abs() << 32)));
+    let (said, mut sums) = (said.collect::<Vec<_>>(), vec![[0_i64; 2]; number]);
+    add_up(entries, &said, &mut sums, places);
+    let counts = sums.iter().map(|&[one, two]| {
+        let sum = i64::from((one + two) as i32);
+        let all = (one + two - sum) >> 32;
+        (sum, (all + sum.abs()) / 2, (all - sum.abs()) / 2)
+    });
+    let counts = counts.collect::<Vec<_>>();
+    let mut decided = Leans { leans: vec![0; number], none: 0, cost: 0, signs: [0; 2] };
+    let (mut sides, mut used) = ([BIT, BIT * 3 / 2], [0; 2]);
+    for _ in 0..2 {
+        (decided.signs, used) = ([0; 2], [0; 2]);
+        for (lean, &(sum, agree, other)) in decided.leans.iter_mut().zip(&counts) {
+            let leans = agree * AGREE.0 + other * AGREE.1 + sides[1] < (agree + other) * BIT + sides[0];
+            *lean = if leans { sum.signum() as i32 } else { 0 };
+            used[usize::from(*lean != 0)] += 1;
+            if *lean != 0 {
+                decided.signs = [decided.signs[0] + agree as usize, decided.signs[1] + other as usize];
+            }
+        }
+        let cost = used.map(|used| log2(number) - log2(used));
+        sides = [cost[0], cost[1] + BIT];
+    }
+    [decided.none] = shares(&used);
+    decided.cost = used[0] as i64 * sides[0] + used[1] as i64 * sides[1];
+    decided
+}

@@ -1,0 +1,149 @@
+//! What a section says of its lines and columns.
+
+use std::ops::Range;
+
+use crate::codec::ans::Coding;
+use crate::codec::model::cut::Geometry;
+use crate::codec::model::ground::{FIELDS, Field};
+use crate::codec::model::head::Head;
+
+/// How crowded a line or column can be.
+pub(crate) const CLASSES: usize = 6;
+/// No leaning, or one to a sign: bit 0 that there is one, bit 1 which.
+pub(crate) const LEANS: [u8; 3] = [0, 1, 3];
+
+/// A class and the number of one of [`LEANS`] for each line and each column, lines band by band.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Marks {
+    pub(crate) lines: Vec<[u8; 2]>,
+    pub(crate) columns: Vec<[u8; 2]>,
+}
+
+impl Marks {
+    pub(crate) fn new(geometry: &Geometry) -> Marks {
+        Marks {
+            lines: vec![[0; 2]; geometry.bands * geometry.lines],
+            columns: vec![[0; 2]; geometry.base(geometry.across)],
+        }
+    }
+
+    /// Codes the marks, in turn among the states.
+    #[inline(always)]
+    pub(crate) fn code(&mut self, coding: &mut impl Coding, head: &Head) {
+        for (side, marks) in [(&head.lines, &mut self.lines), (&head.columns, &mut self.columns)] {
+            if let Some([classes, leans]) = side.tables().filter(|_| !side.is_plain()) {
+                coding.pairs([&classes, &leans], marks);
+            }
+        }
+    }
+}
+
+/// Where the members of each class begin among the sorted ones; behind the last class, where they end.
+pub(crate) type Starts = [u16; 8];
+
+/// One over how many columns of a class there may be, in 2^-32, rounded up.
+static RECIPROCALS: [u64; 512] = {
+    let mut reciprocals = [0; 512];
+    let mut number = 1;
+    while number < reciprocals.len() {
+        reciprocals[number] = (1_u64 << 32).div_ceil(number as u64);
+        number += 1;
+    }
+    reciprocals
+};
+
+/// The lines of all bands, or the columns of all blocks, each group of them by class.
+#[derive(Debug)]
+pub(crate) struct Side {
+    leans: Vec<u8>,
+    /// The class of each, and its number among those of its class and group.
+    ranks: Vec<(u8, u16)>,
+    /// The numbers of a group's members, class by class.
+    sorted: Vec<u16>,
+    groups: Vec<(Range<usize>, Starts)>,
+}
+
+impl Side {
+    #[inline(always)]
+    pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>) -> Side {
+        let leans = marks.iter().map(|&[_, lean]| LEANS[usize::from(lean) % LEANS.len()]).collect();
+        let mut side =
+            Side { leans, ranks: vec![(0, 0); marks.len()], sorted: vec![0; marks.len()], groups: Vec::new() };
+        for group in groups {
+            let (mut starts, mut taken): (Starts, _) = ([0; 8], [0; CLASSES]);
+            marks[group.clone()].iter().for_each(|mark| starts[usize::from(mark[0]) + 1] += 1);
+            (0..starts.len() - 1).for_each(|class| starts[class + 1] += starts[class]);
+            for (member, place) in (0_u16..).zip(group.clone()) {
+                let [class, _] = marks[place];
+                side.ranks[place] = (class, taken[usize::from(class)]);
+                let class = usize::from(class);
+                side.sorted[group.start + usize::from(starts[class] + taken[class])] = member;
+                taken[class] += 1;
+            }
+            side.groups.push((group, starts));
+        }
+        side
+    }
+
+    #[inline(always)]
+    pub(crate) fn group(&self, number: usize) -> View<'_> {
+        let (range, starts) = &self.groups[number];
+        let range = range.clone();
+        View {
+            leans: &self.leans[range.clone()],
+            ranks: &self.ranks[range.clone()],
+            sorted: &self.sorted[range],
+            starts,
+        }
+    }
+
+    /// For each group, how many there are of the class that each field says.
+    pub(crate) fn counts_of(&self, fields: &[Field], class: impl Fn(Field) -> usize) -> Vec<[u16; FIELDS]> {
+        let counts = |group: usize| {
+            let (view, mut counts) = (self.group(group), [0; FIELDS]);
+            counts.iter_mut().zip(fields).for_each(|(count, &field)| *count = view.count(class(field)) as u16);
+            counts
+        };
+        (0..self.groups.len()).map(counts).collect()
+    }
+
+    /// How many there are of each class.
+    pub(crate) fn counts(&self) -> [u64; CLASSES] {
+        let mut counts = [0; CLASSES];
+        self.ranks.iter().for_each(|&(class, _)| counts[usize::from(class)] += 1);
+        counts
+    }
+}
+
+/// The lines of a band, or the columns of a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) leans: &'a [u8],
+    pub(crate) ranks: &'a [(u8, u16)],
+    pub(crate) sorted: &'a [u16],
+    pub(crate) starts: &'a Starts,
+}
+
+impl View<'_> {
+    /// How many there are of a class; none of those that do not exist.
+    #[inline(always)]
+    pub(crate) fn count(&self, class: usize) -> u32 {
+        let end = self.starts[(class + 1).min(self.starts.len() - 1)];
+        u32::from(end - self.starts[class])
+    }
+
+    /// In which row of as many as there are of a class a number is, and where in it: exact for what a field has.
+    #[inline(always)]
+    pub(crate) fn row(&self, class: usize, number: u32) -> (u32, u32) {
+        let wide = self.count(class);
+        let row = ((u64::from(number) * RECIPROCALS[wide as usize % RECIPROCALS.len()]) >> 32) as u32;
+        (row, number.wrapping_sub(row.wrapping_mul(wide)))
+    }
+
+    /// Number `rank` of a class, or what is none.
+    #[inline(always)]
+    pub(crate) fn member(&self, class: usize, rank: u32) -> u32 {
+        let place = usize::from(self.starts[class]) + rank as usize;
+        self.sorted.get(place).copied().unwrap_or(u16::MAX).into()
+    }
+}

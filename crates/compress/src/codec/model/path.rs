@@ -1,0 +1,166 @@
+//! From value to value through the fields of a chunk, step by step.
+//!
+//! A step inside a field takes a segment of units and a raw number: how many elements the next value is away. Where that is beyond the
+//! field's end, the next steps go on into the fields behind it, whose elements are smaller: each takes the bits that were not needed
+//! before.
+
+use crate::codec::ans::{RAW_MAX, Slots, Stream};
+use crate::codec::model::distance::DISTANCE_BITS;
+use crate::codec::model::ground::{Element, FIELDS, Field, Ground, Walk};
+
+/// What a step takes: a segment of the table of distances or nothing, and a raw number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) bits: u32,
+    pub(crate) slots: Slots,
+    pub(crate) raw: u32,
+    pub(crate) width: u32,
+}
+
+impl Step {
+    pub(crate) fn raw(raw: u32, width: u32) -> Step {
+        Step { bits: 0, slots: Slots { start: 0, share: 1 }, raw, width }
+    }
+
+    fn segment(slots: Slots, raw: u32, width: u32) -> Step {
+        Step { bits: DISTANCE_BITS, slots, raw, width }
+    }
+}
+
+/// How far a reader came.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Path {
+    field: Field,
+    number: usize,
+    /// Number of the next element of the field; it may be beyond its end.
+    rank: u32,
+    /// Whether the next element has a value.
+    pending: bool,
+}
+
+impl Path {
+    pub(crate) fn new(walk: &Walk) -> Path {
+        Path { field: walk.fields[0], ..Path::default() }
+    }
+
+    /// Takes a step, and returns where it ended and whether an element with a value is there. Without branches that nobody could predict; who goes
+    /// on behind the last field finds elements of no class there.
+    #[inline(always)]
+    pub(crate) fn step(
+        &mut self,
+        (ground, walk): (&Ground, &Walk),
+        stream: &mut Stream<'_>,
+        lane: usize,
+    ) -> (Element, bool) {
+        let (octaves, state) = (self.field.octaves(), stream.state(lane));
+        let inside = self.rank < self.field.len();
+        let slot = ground.distances.by_slot[state as usize & (ground.distances.by_slot.len() - 1)];
+        self.number = (self.number + usize::from(!inside)).min(walk.used);
+        let next = walk.fields[self.number];
+        self.pending = choose(inside, u32::from(!slot.skip()), self.pending.into()) != 0;
+        let finer = octaves - next.octaves();
+        let width =
+            choose(inside, ground.low + slot.double() - octaves, finer) & 0_u32.wrapping_sub(self.pending.into());
+        let ahead = self.rank.wrapping_add((slot.base() << ground.low) >> octaves);
+        self.rank = choose(inside, ahead, self.rank.wrapping_sub(self.field.len()) << finer);
+        self.field = next;
+        let mut state = choose(inside, slot.share() * (state >> DISTANCE_BITS) + slot.above(), state);
+        if DISTANCE_BITS + ground.low + 1 > RAW_MAX && inside && DISTANCE_BITS + width > RAW_MAX {
+            state = stream.refilled(state);
+        }
+        self.rank = self.rank.wrapping_add(state & ((1 << width) - 1));
+        stream.refill(lane, state >> width);
+        let found = self.pending && self.rank < self.field.len();
+        let element = Element::new(self.field, self.rank);
+        self.pending &= !found;
+        self.rank = self.rank.wrapping_add(found.into());
+        (element, found)
+    }
+}
+
+/// One of two numbers.
+#[inline(always)]
+fn choose(first: bool, one: u32, other: u32) -> u32 {
+    other ^ ((one ^ other) & 0_u32.wrapping_sub(first.into()))
+}
+
+/// Memory for [`plan`].
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    /// For each value its field and its place among all.
+    found: Vec<(u8, u32)>,
+    /// Places in the order of fields.
+    sorted: Vec<u32>,
+}
+
+/// Shows the steps to all of some values, whose indices rise.
+#[inline(always)]
+pub(crate) fn plan(
+    (ground, walk): (&Ground, &Walk),
+    indices: &[u16],
+    targets: &mut Targets,
+    mut visit: impl FnMut(Step),
+) {
+    let fields = &walk.fields[..walk.used];
+    let starts = targets.sort(ground, walk, indices);
+    let (mut number, mut place) = (0, 0);
+    for &target in &targets.sorted {
+        loop {
+            if place >= starts[number + 1] {
+                visit(Step::raw(0, 0));
+                number += 1;
+                continue;
+            }
+            let segment = ground.distances.segment((target - place) >> ground.low);
+            let base = segment.base << ground.low;
+            if segment.skip {
+                visit(Step::segment(segment.slots, 0, 0));
+                place += base;
+                continue;
+            }
+            let octaves = fields[number].octaves();
+            let width = ground.low + u32::from(segment.double) - octaves;
+            visit(Step::segment(segment.slots, (target - place - base) >> octaves, width));
+            break;
+        }
+        while target >= starts[number + 1] {
+            let (octaves, finer) = (fields[number].octaves(), fields[number + 1].octaves());
+            number += 1;
+            let rest = (target - starts[number]) >> finer;
+            visit(Step::raw(rest & ((1 << (octaves - finer)) - 1), octaves - finer));
+        }
+        place = target + (1 << fields[number].octaves());
+    }
+}
+
+impl Targets {
+    /// Finds the places of values among the elements of all fields, each of which takes `2^octaves` places, and sorts them.
+    /// Returns where each field begins, and the end of the last.
+    #[inline(always)]
+    fn sort(&mut self, ground: &Ground, walk: &Walk, indices: &[u16]) -> [u32; FIELDS + 1] {
+        let (mut starts, mut numbers) = ([0; FIELDS + 1], [0_u8; 64]);
+        for ((number, &field), at) in (0_u8..).zip(&walk.fields[..walk.used]).zip(1..) {
+            starts[at] = starts[at - 1] + (field.len() << field.octaves());
+            numbers[field.line_class() << 3 | field.column_class()] = number;
+        }
+        let mut counts = [0_u16; FIELDS + 1];
+        let (lines, columns) = ground.sides(walk);
+        self.found.clear();
+        self.found.extend(indices.iter().map(|&index| {
+            let (line, column) = walk.line_and_column(index);
+            let ((line, row), (class, rank)) = (lines.ranks[line], columns.ranks[column]);
+            let number = numbers[usize::from(line << 3 | class) & 63];
+            let rank = u32::from(row) * columns.count(class.into()) + u32::from(rank);
+            counts[usize::from(number) + 1] += 1;
+            (number, starts[usize::from(number)] + (rank << walk.fields[usize::from(number)].octaves()))
+        }));
+        (1..=FIELDS).for_each(|number| counts[number] += counts[number - 1]);
+        self.sorted.resize(indices.len(), 0);
+        for &(number, place) in &self.found {
+            let count = &mut counts[usize::from(number)];
+            self.sorted[usize::from(*count)] = place;
+            *count += 1;
+        }
+        starts
+    }
+}
