@@ -43,15 +43,7 @@ pub(crate) fn read(
             1 => take::<1>(proof, stream, found, (ground, walks)),
             _ => take::<{ LANES / LANE }>(proof, stream, found, (ground, walks)),
         }
-        let mut lists = [[NONE; MOST + LANE]; LANE];
-        for (vector, walks) in walks.chunks_mut(LANE).enumerate() {
-            let counts = collect(&found[vector..], vectors, &mut lists);
-            for ((walk, list), count) in walks.iter_mut().zip(&lists).zip(counts) {
-                walk.fault |= count != walk.count;
-                let out = &mut indices[walk.values()];
-                put((ground, walk), &list.as_chunks().0[0], out);
-            }
-        }
+        put(ground, (found, vectors), (walks, indices));
     }
     true
 }
@@ -216,92 +208,65 @@ fn octaves(field: __m512i) -> __m512i {
     _mm512_and_si512(_mm512_srli_epi32::<{ Field::OCTAVES }>(field), _mm512_set1_epi32(0xf))
 }
 
-/// What each lane found, one thing after the other.
-type Lists = [[u32; MOST + LANE]; LANE];
+/// What a lane found, one thing after the other.
+type List = [u32; MOST + LANE];
 
-/// Puts what the lanes of a vector found together: of the steps of all vectors in turn, those of one. No lane must have found more than
-/// there is room for. Returns how many each has.
+/// Puts what a lane found together, and tells how much it is. No lane must have found more than there is room for.
 #[target_feature(enable = "avx512f,popcnt")]
-fn collect(found: &[[u32; LANE]], vectors: usize, lists: &mut Lists) -> [usize; LANE] {
-    let mut counts = [0; LANE];
-    for found in found.chunks(vectors * LANE) {
-        let mut steps = [_mm512_setzero_si512(); LANE];
-        for (step, numbers) in steps.iter_mut().zip(found.iter().step_by(vectors)) {
-            // SAFETY: there are sixteen.
-            *step = unsafe { _mm512_loadu_si512(numbers.as_ptr().cast()) };
-        }
-        let lanes = transpose(steps);
-        for ((list, count), these) in lists.iter_mut().zip(&mut counts).zip(lanes) {
-            let some = _mm512_cmpneq_epi32_mask(these, _mm512_set1_epi32(NONE as i32));
-            let slots: &mut [u32] = &mut list[*count..*count + LANE];
-            // SAFETY: there is room for sixteen.
-            unsafe { _mm512_storeu_si512(slots.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(some, these)) };
-            *count += some.count_ones() as usize;
-        }
-    }
-    counts
-}
-
-/// Exchanges rows and columns: in each of four rounds the blocks beside the diagonal, of twice the size.
-#[target_feature(enable = "avx512f")]
 #[inline]
-fn transpose(mut rows: [__m512i; LANE]) -> [__m512i; LANE] {
-    for round in 0..4 {
-        let size = 1 << round;
-        let (mut lower, mut upper) = ([0_u32; LANE], [0_u32; LANE]);
-        for place in 0..LANE {
-            let second = if place & size != 0 { LANE } else { 0 };
-            lower[place] = (second | place & !size) as u32;
-            upper[place] = (second | place | size) as u32;
-        }
-        // SAFETY: both have sixteen.
-        let (lower, upper) =
-            unsafe { (_mm512_loadu_si512(lower.as_ptr().cast()), _mm512_loadu_si512(upper.as_ptr().cast())) };
-        for row in (0..LANE).filter(|row| row & size == 0) {
-            let (one, two) = (rows[row], rows[row | size]);
-            rows[row] = _mm512_permutex2var_epi32(one, lower, two);
-            rows[row | size] = _mm512_permutex2var_epi32(one, upper, two);
+fn collect(found: &[[u32; LANE]], (lane, vectors): (usize, usize), list: &mut List) -> usize {
+    let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let steps = _mm512_mullo_epi32(steps, _mm512_set1_epi32((vectors * LANE) as i32));
+    let (mut count, none) = (0, _mm512_set1_epi32(NONE as i32));
+    for found in found.chunks(vectors * LANE) {
+        let room: &mut [u32] = &mut list[count..count + LANE];
+        // SAFETY: there are sixteen steps of all vectors, but perhaps of those before this one in the last; there is room for sixteen.
+        unsafe {
+            let these = _mm512_i32gather_epi32::<4>(steps, found.as_flattened()[lane..].as_ptr().cast());
+            let some = _mm512_cmpneq_epi32_mask(these, none);
+            _mm512_storeu_si512(room.as_mut_ptr().cast(), _mm512_mask_compress_epi32(none, some, these));
+            count += some.count_ones() as usize;
         }
     }
-    rows
+    count
 }
 
-/// Turns what was found in a chunk into its indices, in order.
-#[target_feature(enable = "avx512f,avx512bw")]
-fn put((ground, walk): (&Ground, &mut Walk), found: &[u32; MOST], out: &mut [u16]) {
-    let chunk = Chunk::new(ground, walk);
-    let mut halves = [_mm512_setzero_si512(); 2];
-    for (quarter, found) in found.as_chunks::<LANE>().0.iter().enumerate() {
-        let valid = ((1_u32 << walk.count.saturating_sub(LANE * quarter).min(LANE)) - 1) as __mmask16;
-        // SAFETY: there are sixteen.
-        let (indices, wrong) = chunk.indices(unsafe { _mm512_loadu_si512(found.as_ptr().cast()) }, valid);
-        walk.fault |= wrong;
-        let half = &mut halves[quarter / 2];
-        *half = match quarter % 2 {
-            0 => _mm512_zextsi256_si512(indices),
-            _ => _mm512_inserti64x4::<1>(*half, indices),
-        };
+/// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
+#[target_feature(enable = "avx512f,avx512bw,popcnt")]
+fn put(ground: &Ground, (found, vectors): (&[[u32; LANE]], usize), (walks, indices): (&mut [Walk], &mut [u16])) {
+    let mut lists = [[NONE; MOST + LANE]; LANES];
+    for (lane, (walk, list)) in walks.iter_mut().zip(&mut lists).enumerate() {
+        walk.fault |= collect(&found[lane / LANE..], (lane % LANE, vectors), list) != walk.count;
     }
-    let mut sorted = [0; MOST];
-    let [one, two] = sort(halves);
-    // SAFETY: 64 numbers fit.
-    unsafe {
-        _mm512_storeu_si512(sorted.as_mut_ptr().cast(), one);
-        _mm512_storeu_si512(sorted[MOST / 2..].as_mut_ptr().cast(), two);
+    let mut all = [[_mm512_setzero_si512(); 2]; LANES];
+    for ((walk, list), halves) in walks.iter_mut().zip(&lists).zip(&mut all) {
+        let chunk = Chunk::new(ground, walk);
+        for (half, found) in halves.iter_mut().zip(list.as_chunks().0) {
+            let (indices, sound) = chunk.indices(found);
+            *half = indices;
+            walk.fault |= !sound;
+        }
     }
-    match out.as_chunks_mut() {
-        ([out], []) => *out = sorted,
-        _ => out.copy_from_slice(&sorted[..out.len()]),
+    for (walk, halves) in walks.iter().zip(all) {
+        let (out, mut sorted) = (&mut indices[walk.values()], [0; MOST]);
+        for (half, sorted) in sort(halves).into_iter().zip(sorted.as_chunks_mut::<{ 2 * LANE }>().0) {
+            // SAFETY: there is room for 32.
+            unsafe { _mm512_storeu_si512(sorted.as_mut_ptr().cast(), half) };
+        }
+        match out.as_chunks_mut() {
+            ([out], []) => *out = sorted,
+            _ => out.copy_from_slice(&sorted[..out.len()]),
+        }
     }
 }
 
 /// What tells the index of an element from the number and the classes.
 struct Chunk {
-    /// By class: the first of the sorted lines or columns, how many columns, one over that.
+    /// By class: the first of the sorted lines or columns, how many columns, and `2^16` divided by that.
     line_starts: __m512i,
     column_starts: __m512i,
     columns: __m512i,
-    reciprocals: __m512,
+    quotients: __m512i,
     /// Sorted lines and columns.
     line: [__m512i; 2],
     column: [__m512i; 2],
@@ -314,61 +279,76 @@ impl Chunk {
     #[inline]
     fn new(ground: &Ground, walk: &Walk) -> Chunk {
         let (lines, columns) = ground.sides(walk);
-        let starts = |starts: &[u16; 8]| {
-            // SAFETY: there are eight; what is above them is not used.
-            _mm512_cvtepu16_epi32(_mm256_zextsi128_si256(unsafe { _mm_loadu_si128(starts.as_ptr().cast()) }))
+        let eight = |numbers: &[u16; 8]| {
+            // SAFETY: there are eight; no class is above them.
+            _mm512_castsi128_si512(unsafe { _mm_loadu_si128(numbers.as_ptr().cast()) })
         };
-        let column_starts = starts(columns.starts);
-        let ends =
-            _mm512_permutexvar_epi32(_mm512_setr_epi32(1, 2, 3, 4, 5, 6, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8), column_starts);
-        let counts = _mm512_max_epi32(_mm512_sub_epi32(ends, column_starts), _mm512_set1_epi32(1));
         let sorted = |members: &[u16]| {
             let half = |members: &[u16]| {
-                let mask = ((1_u64 << members.len().min(32)) - 1) as __mmask32;
+                let mask = ((1_u64 << members.len().min(2 * LANE)) - 1) as __mmask32;
                 // SAFETY: only members are read.
                 unsafe { _mm512_maskz_loadu_epi16(mask, members.as_ptr().cast()) }
             };
-            let (one, two) = members.split_at(members.len().min(32));
+            let (one, two) = members.split_at(members.len().min(2 * LANE));
             [half(one), half(two)]
         };
         Chunk {
-            line_starts: starts(lines.starts),
-            column_starts,
-            columns: counts,
-            // A little more than that, so that no quotient is taken for one less.
-            reciprocals: _mm512_div_ps(_mm512_set1_ps(1.0 + f32::EPSILON * 2.0), _mm512_cvtepi32_ps(counts)),
+            line_starts: eight(lines.starts),
+            column_starts: eight(columns.starts),
+            columns: eight(&columns.counts()),
+            quotients: eight(&columns.counts().map(|count| QUOTIENTS[usize::from(count)])),
             line: sorted(lines.sorted),
             column: sorted(columns.sorted),
-            length: _mm512_set1_epi32(walk.cut.length as i32),
-            elements: _mm512_set1_epi32(walk.cut.elements as i32),
+            length: _mm512_set1_epi16(walk.cut.length as i16),
+            elements: _mm512_set1_epi16(walk.cut.elements as i16),
         }
     }
 
-    /// The indices of elements, `u16::MAX` for those that are not valid, and whether one is none of the chunk.
+    /// The indices of 32 elements, `u16::MAX` where there is none, and whether all are of the chunk.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    fn indices(&self, found: __m512i, valid: __mmask16) -> (__m256i, bool) {
-        let number = _mm512_set1_epi32;
-        let line_class = _mm512_and_si512(_mm512_srli_epi32::<{ Field::LINE }>(found), number(7));
-        let column_class = _mm512_and_si512(_mm512_srli_epi32::<{ Field::COLUMN }>(found), number(7));
-        let rank = len(found);
-        let quotient = _mm512_mul_ps(_mm512_cvtepi32_ps(rank), _mm512_permutexvar_ps(column_class, self.reciprocals));
-        let row = _mm512_cvttps_epi32(quotient);
-        let columns = _mm512_permutexvar_epi32(column_class, self.columns);
-        let column = _mm512_sub_epi32(rank, _mm512_mullo_epi32(row, columns));
-        let member = |[one, two]: [__m512i; 2], starts, class, rank| {
-            let place = _mm512_add_epi32(_mm512_permutexvar_epi32(class, starts), rank);
-            _mm512_and_si512(_mm512_permutex2var_epi16(one, place, two), number(0xffff))
+    fn indices(&self, found: &[u32; 2 * LANE]) -> (__m512i, bool) {
+        // SAFETY: there are twice sixteen.
+        let (one, two) =
+            unsafe { (_mm512_loadu_si512(found.as_ptr().cast()), _mm512_loadu_si512(found[LANE..].as_ptr().cast())) };
+        let both = |one, two| {
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(one)), _mm512_cvtepi32_epi16(two))
         };
-        let line = member(self.line, self.line_starts, line_class, row);
-        let column = member(self.column, self.column_starts, column_class, column);
-        let index = _mm512_add_epi32(_mm512_mullo_epi32(line, self.length), column);
+        let (number, classes) = (both(one, two), both(_mm512_srli_epi32::<16>(one), _mm512_srli_epi32::<16>(two)));
+        let class =
+            |shift| _mm512_and_si512(_mm512_srlv_epi16(classes, _mm512_set1_epi16(shift)), _mm512_set1_epi16(7));
+        let (line_class, column_class) = (class((Field::LINE - 16) as i16), class((Field::COLUMN - 16) as i16));
+        let of = |class, table| _mm512_permutexvar_epi16(class, table);
+        // The row, or one less, and what is left of the number.
+        let columns = of(column_class, self.columns);
+        let row = _mm512_mulhi_epu16(number, of(column_class, self.quotients));
+        let rest = _mm512_sub_epi16(number, _mm512_mullo_epi16(row, columns));
+        let more = _mm512_cmpge_epu16_mask(rest, columns);
+        let row = _mm512_mask_add_epi16(row, more, row, _mm512_set1_epi16(1));
+        let rest = _mm512_mask_sub_epi16(rest, more, rest, columns);
+        let member =
+            |[one, two]: [__m512i; 2], start, rank| _mm512_permutex2var_epi16(one, _mm512_add_epi16(start, rank), two);
+        let line = member(self.line, of(line_class, self.line_starts), row);
+        let column = member(self.column, of(column_class, self.column_starts), rest);
+        let index = _mm512_add_epi16(_mm512_mullo_epi16(line, self.length), column);
+        let none = _mm512_cmpeq_epi16_mask(classes, _mm512_set1_epi16(-1));
         // The field behind all others is of a class that does not exist.
-        let nowhere = _mm512_cmpeq_epi32_mask(line_class, number(7));
-        let wrong = (nowhere | _mm512_cmpge_epu32_mask(index, self.elements)) & valid;
-        (_mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(valid, number(0xffff), index)), wrong != 0)
+        let nowhere =
+            _mm512_cmpeq_epi16_mask(line_class, _mm512_set1_epi16(7)) | _mm512_cmpge_epu16_mask(index, self.elements);
+        (_mm512_mask_blend_epi16(none, index, _mm512_set1_epi16(-1)), nowhere & !none == 0)
     }
 }
+
+/// `2^16` divided by so many, rounded down; one less for one. A number below 4096 times that is the number's quotient, or one less.
+static QUOTIENTS: [u16; MOST + 1] = {
+    let mut quotients = [u16::MAX; MOST + 1];
+    let mut number = 2;
+    while number <= MOST {
+        quotients[number] = ((1 << 16) / number) as u16;
+        number += 1;
+    }
+    quotients
+};
 
 /// Sorts 64 numbers by a bitonic network.
 #[target_feature(enable = "avx512f,avx512bw")]

@@ -21,6 +21,7 @@ struct Spare {
     /// The steps of each chunk of a group.
     steps: [Vec<Step>; LANES],
     targets: Targets,
+    words: Vec<[u8; 2]>,
 }
 
 #[derive(Clone, Copy)]
@@ -58,16 +59,18 @@ impl Writer {
 
     /// Appends the states, then the words in the order of reading.
     pub(crate) fn finish(mut self, bytes: &mut Vec<u8>) {
-        let symbols = std::mem::take(&mut self.spare.symbols);
-        let places = symbols.len() + self.wide;
-        let mut output = Output { states: [LEAST; LANES], words: vec![[0; 2]; places], place: places };
+        let (symbols, mut words) = (std::mem::take(&mut self.spare.symbols), std::mem::take(&mut self.spare.words));
+        let place = symbols.len() + self.wide;
+        // What was written before does not matter.
+        words.resize(place.max(words.len()), [0; 2]);
+        let mut output = Output { states: [LEAST; LANES], words, place };
         let mut reversed = symbols.iter().rev();
         while let Some(symbol) = reversed.next() {
             output.write(symbol, || reversed.next());
         }
         output.states[..self.lanes].iter().for_each(|state| bytes.extend_from_slice(&state.to_le_bytes()));
-        bytes.extend_from_slice(output.words[output.place..].as_flattened());
-        self.spare.symbols = symbols;
+        bytes.extend_from_slice(output.words[output.place..place].as_flattened());
+        (self.spare.symbols, self.spare.words) = (symbols, output.words);
         self.spare.symbols.clear();
         SPARE.set(Some(Box::new(self.spare)));
     }

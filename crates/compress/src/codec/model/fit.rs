@@ -1,5 +1,7 @@
 //! What a writer says of a section's lines and columns. Whatever it says can be read: here is chosen what makes the section short.
 
+use std::cell::Cell;
+
 use crate::codec::ans::SHARE_BITS;
 use crate::codec::model::cut::Geometry;
 use crate::codec::model::head::Head;
@@ -19,6 +21,11 @@ const MIDDLE: usize = 2;
 /// Rounds in which classes get their shares.
 const ROUNDS: usize = 3;
 
+thread_local! {
+    /// The memory of the thread's last section, since to ask the system for it again each time takes time.
+    static ENTRIES: Cell<Vec<Entry>> = const { Cell::new(Vec::new()) };
+}
+
 /// The head of a section, and the marks of its lines and columns.
 #[inline(always)]
 pub(crate) fn fit(geometry: &Geometry, bands: &[Band], parts: &[Part], quantiser: Quantiser) -> (Head, Marks) {
@@ -28,6 +35,7 @@ pub(crate) fn fit(geometry: &Geometry, bands: &[Band], parts: &[Part], quantiser
     head.lines.classes = classes(&mut marks.lines, &of_lines);
     head.columns.classes = classes(&mut marks.columns, &of_columns);
     lean(&entries, &mut head, &mut marks);
+    ENTRIES.set(entries);
     head.falls = falls(parts);
     head.levels = levels(parts, quantiser);
     (head, marks)
@@ -41,12 +49,15 @@ fn entries(
     parts: &[Part],
     (lines, columns): (&mut [u32], &mut [u32]),
 ) -> Vec<Entry> {
-    let mut entries = Vec::with_capacity(parts.iter().map(|part| part.indices.len()).sum());
+    let mut entries = ENTRIES.take();
+    entries.clear();
     for ((number, band), part) in bands.iter().enumerate().zip(parts) {
-        let mut values = part.indices.iter().zip(&part.codes);
+        let (mut indices, mut codes) = (&part.indices[..], &part.codes[..]);
         for (chunk, &count) in part.counts.iter().enumerate() {
             let cut = geometry.cut(chunk, &band.block(chunk));
-            entries.extend(values.by_ref().take(count.into()).map(|(&index, code)| {
+            let (mine, mine_codes);
+            ((mine, indices), (mine_codes, codes)) = (indices.split_at(count.into()), codes.split_at(count.into()));
+            entries.extend(mine.iter().zip(mine_codes).map(|(&index, code)| {
                 let line = cut.line_of(index);
                 let column = cut.base + usize::from(index) - line * cut.length;
                 let line = number * geometry.lines + line;
