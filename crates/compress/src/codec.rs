@@ -14,7 +14,7 @@ pub(crate) use fixed::FixedReader;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
     ans::{LANES, RAW_MAX, SHARE_BITS, Stream, Zeros},
-    model::{DISTANCE_BITS, Field, Ground, Walk},
+    model::{DISTANCE_BITS, Element, Field, Ground, Walk},
 };
 
 use rayon::prelude::*;

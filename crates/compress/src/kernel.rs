@@ -7,8 +7,12 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod bits;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod eight;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod places;
 mod select;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod sixteen;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 

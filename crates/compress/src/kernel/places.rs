@@ -1,404 +1,73 @@
-//! The places of sixteen chunks at once.
+//! What the readers of places with vectors have in common.
 //!
 //! Each lane of a vector does for one chunk what [`Path::step`] does, with its own state. What the lanes found lies step by step then:
 //! it is put together chunk by chunk, turned into indices and sorted.
 //!
 //! [`Path::step`]: crate::codec::Path
 
-#[allow(clippy::wildcard_imports, reason = "some fifty instructions")]
-use std::arch::x86_64::*;
 use std::mem::offset_of;
 
-use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, RAW_MAX, Stream, Walk};
-use crate::kernel::Avx512;
-use crate::kernel::wide::{LANE, load, numbers, refill, store};
+use crate::codec::{DISTANCE_BITS, Element, Ground, RAW_MAX, Walk};
+use crate::kernel::wide::LANE;
 
 /// Most values of a chunk, and most of its lines and of its columns.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 /// More steps than a chunk of so many elements can take: one for each value; two for each of 36 fields, one that ends behind it
 /// and one out of it; and one for each nine elements that are passed over.
-const STEPS: usize = 640;
+pub(super) const STEPS: usize = 640;
 /// What a lane found in a step in which it found nothing.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
+/// What sixteen lanes found in a step: of each step one row, or two one after the other, and as many steps as fill vectors.
+pub(crate) type Found = Vec<[u32; LANE]>;
 
-/// Reads the indices of a group of chunks, if they are such as this can read.
-pub(crate) fn read(
-    proof: Avx512,
-    stream: &mut Stream<'_>,
-    found: &mut Vec<[u32; LANE]>,
-    (ground, walks, indices): (&Ground, &mut [Walk], &mut [u16]),
-) -> bool {
+/// Whether these are chunks such as can be read with vectors.
+pub(super) fn suits(ground: &Ground, walks: &[Walk]) -> bool {
     let small = |walk: &Walk| {
         let (lines, columns) = ground.sides(walk);
         walk.count.max(lines.sorted.len()).max(columns.sorted.len()) <= MOST
     };
+    // A state must hold a segment and the bits that follow.
     let narrow = ground.low + 1 + DISTANCE_BITS <= RAW_MAX;
-    if walks.len() < LANE / 2 || !narrow || !walks.iter().all(small) {
-        return false;
-    }
-    let vectors = walks.len().div_ceil(LANE);
-    // SAFETY: the value proves that the machine has the instructions; the chunks are small.
-    unsafe {
-        match vectors {
-            1 => take::<1>(proof, stream, found, (ground, walks)),
-            _ => take::<{ LANES / LANE }>(proof, stream, found, (ground, walks)),
+    walks.len() >= LANE / 2 && narrow && walks.iter().all(small)
+}
+
+/// Where sixteen chunks begin: the first field, the next one, where that lies behind the first walk and where the one behind all others lies, and
+/// how many values are to be found.
+pub(super) struct Begin {
+    pub(super) field: [u32; LANE],
+    pub(super) next: [u32; LANE],
+    pub(super) at: [u32; LANE],
+    pub(super) last: [u32; LANE],
+    pub(super) left: [u32; LANE],
+}
+
+impl Begin {
+    pub(super) fn new(walks: &[Walk], vector: usize) -> Begin {
+        const WALK: usize = size_of::<Walk>() / size_of::<u32>();
+        const FIELDS: usize = offset_of!(Walk, fields) / size_of::<u32>();
+        let none = [0; LANE];
+        let mut begin = Begin { field: none, next: none, at: none, last: none, left: none };
+        for (lane, (number, walk)) in walks.iter().enumerate().skip(LANE * vector).take(LANE).enumerate() {
+            (begin.field[lane], begin.next[lane]) = (walk.fields[0].0, walk.fields[1].0);
+            begin.at[lane] = (number * WALK + FIELDS + 1) as u32;
+            begin.last[lane] = (number * WALK + FIELDS + walk.used) as u32;
+            begin.left[lane] = walk.count as u32;
         }
-        put(ground, (found, vectors), (walks, indices));
+        begin
     }
-    true
 }
 
-/// The table of distances in registers, and the bits of a place in a unit.
-struct Table {
-    slots: [__m512i; 4],
-    low: __m512i,
-}
-
-/// Sixteen chunks on their way.
-#[derive(Clone, Copy)]
-struct Sixteen {
-    states: __m512i,
-    /// The field, and the number of its next element.
-    field: __m512i,
-    rank: __m512i,
-    /// The field behind it, which is there before anybody waits for it; where it lies behind the first walk, and where the last one lies.
-    next: __m512i,
-    at: __m512i,
-    last: __m512i,
-    /// How many values are still to be found.
-    left: __m512i,
-    /// Whether the next element has a value.
-    pending: __mmask16,
-}
-
-/// Takes steps until all values are found.
-///
-/// # Safety
-/// There must be at most `V` vectors of walks, of small chunks.
-#[target_feature(enable = "avx512f,avx512bw,popcnt")]
-unsafe fn take<const V: usize>(
-    _: Avx512,
-    stream: &mut Stream<'_>,
-    found: &mut Vec<[u32; LANE]>,
-    (ground, walks): (&Ground, &[Walk]),
-) {
-    let fields = walks.as_ptr().cast::<i32>();
-    // SAFETY: a table has 64 slots.
-    let slots = std::array::from_fn(|quarter| unsafe {
-        _mm512_loadu_si512(ground.distances.by_slot.as_ptr().add(LANE * quarter).cast())
-    });
-    let table = Table { slots, low: _mm512_set1_epi32(ground.low as i32) };
-    // SAFETY: as the caller guarantees.
-    let mut all = std::array::from_fn::<_, V, _>(|vector| unsafe { begin(stream, walks, vector) });
-    found.clear();
-    while found.len() < V * STEPS {
-        let mut open = 0;
-        for sixteen in &mut all {
-            open |= _mm512_test_epi32_mask(sixteen.left, sixteen.left);
+/// Puts what was found in each chunk together. A chunk in which other than its number was found is at fault.
+#[inline(always)]
+pub(crate) fn collect(found: &Found, walks: &mut [Walk], elements: &mut [Element]) {
+    let rows = walks.len().div_ceil(LANE);
+    for (lane, walk) in walks.iter_mut().enumerate() {
+        let elements = &mut elements[walk.first..=walk.values().end];
+        let mut count = 0;
+        for row in found[lane / LANE..].iter().step_by(rows) {
+            elements[count.min(walk.count)] = Element(row[lane % LANE]);
+            count += usize::from(row[lane % LANE] != NONE);
         }
-        if open == 0 {
-            break;
-        }
-        for sixteen in &mut all {
-            // SAFETY: each lane stands in a field of its walk, at last in the one behind all others.
-            found.push(numbers(unsafe { step(sixteen, &table, stream, fields) }));
-        }
-    }
-    found.resize(found.len().next_multiple_of(V * LANE), [NONE; LANE]);
-    for (vector, sixteen) in all.iter().enumerate() {
-        store(stream, vector, sixteen.states);
+        walk.fault |= count != walk.count;
     }
 }
-
-/// # Safety
-/// There must be lanes of the vector.
-#[target_feature(enable = "avx512f,avx512bw,popcnt")]
-#[inline]
-unsafe fn begin(stream: &Stream<'_>, walks: &[Walk], vector: usize) -> Sixteen {
-    const WALK: usize = size_of::<Walk>() / size_of::<u32>();
-    const FIELDS: usize = offset_of!(Walk, fields) / size_of::<u32>();
-    let (mut field, mut next, mut at, mut last, mut left) = ([0; LANE], [0; LANE], [0; LANE], [0; LANE], [0; LANE]);
-    for (lane, (number, walk)) in walks.iter().enumerate().skip(LANE * vector).take(LANE).enumerate() {
-        (field[lane], next[lane], left[lane]) = (walk.fields[0].0, walk.fields[1].0, walk.count as u32);
-        at[lane] = (number * WALK + FIELDS + 1) as u32;
-        last[lane] = (number * WALK + FIELDS + walk.used) as u32;
-    }
-    let vector_of = |numbers: &[u32; LANE]| {
-        // SAFETY: there are sixteen.
-        unsafe { _mm512_loadu_si512(numbers.as_ptr().cast()) }
-    };
-    Sixteen {
-        states: load(stream, vector),
-        field: vector_of(&field),
-        next: vector_of(&next),
-        last: vector_of(&last),
-        at: vector_of(&at),
-        rank: _mm512_setzero_si512(),
-        left: vector_of(&left),
-        pending: 0,
-    }
-}
-
-/// A step of each lane that has values left. Returns what was found: the number of an element and the classes of its field.
-///
-/// # Safety
-/// The lanes must stand in fields behind `fields`.
-#[target_feature(enable = "avx512f,avx512bw,popcnt")]
-#[inline]
-unsafe fn step(all: &mut Sixteen, table: &Table, stream: &mut Stream<'_>, fields: *const i32) -> __m512i {
-    let number = |number: u32| _mm512_set1_epi32(number as i32);
-    let Sixteen { states, field, rank, next, at, last, left, pending } = *all;
-    let open = _mm512_test_epi32_mask(left, left);
-    let (len, octaves) = (len(field), octaves(field));
-    let inside = _mm512_mask_cmplt_epu32_mask(open, rank, len);
-    let behind = open & !inside;
-    // Inside a field: the slot's segment.
-    let slot = {
-        let [a, b, c, d] = table.slots;
-        let (lower, upper) = (_mm512_permutex2var_epi32(a, states, b), _mm512_permutex2var_epi32(c, states, d));
-        _mm512_mask_blend_epi32(_mm512_test_epi32_mask(states, number(32)), lower, upper)
-    };
-    let share = _mm512_and_si512(slot, number(0x3f));
-    let above = _mm512_and_si512(_mm512_srli_epi32::<6>(slot), number(0x3f));
-    let base = _mm512_and_si512(_mm512_srli_epi32::<12>(slot), number(0x1f));
-    let double = _mm512_and_si512(_mm512_srli_epi32::<17>(slot), number(1));
-    let skip = _mm512_test_epi32_mask(slot, number(1 << 18));
-    let whole = _mm512_mullo_epi32(share, _mm512_srli_epi32::<DISTANCE_BITS>(states));
-    let states = _mm512_mask_add_epi32(states, inside, whole, above);
-    let pending = (inside & !skip) | (behind & pending);
-    // Behind it: the next field. Nobody goes on behind the last.
-    let field = _mm512_mask_blend_epi32(behind, field, next);
-    let at = _mm512_min_epu32(_mm512_mask_add_epi32(at, behind, at, number(1)), last);
-    // SAFETY: as the caller guarantees.
-    let next = unsafe { _mm512_mask_i32gather_epi32::<4>(next, behind, at, fields) };
-    // The bits that follow.
-    let unit = _mm512_sub_epi32(table.low, octaves);
-    let finer = _mm512_sub_epi32(octaves, self::octaves(field));
-    let width = _mm512_mask_blend_epi32(behind, _mm512_add_epi32(unit, double), finer);
-    let width = _mm512_maskz_mov_epi32(pending, width);
-    let raw = _mm512_andnot_si512(_mm512_sllv_epi32(number(u32::MAX), width), states);
-    let states = refill(_mm512_srlv_epi32(states, width), open, stream);
-    let ahead = _mm512_add_epi32(rank, _mm512_sllv_epi32(base, unit));
-    let rest = _mm512_sllv_epi32(_mm512_sub_epi32(rank, len), finer);
-    let rank = _mm512_add_epi32(_mm512_mask_blend_epi32(behind, ahead, rest), raw);
-    let found = _mm512_mask_cmplt_epu32_mask(pending, rank, self::len(field));
-    *all = Sixteen {
-        states,
-        field,
-        next,
-        at,
-        last,
-        rank: _mm512_mask_add_epi32(rank, found, rank, number(1)),
-        left: _mm512_mask_sub_epi32(left, found, left, number(1)),
-        pending: pending & !found,
-    };
-    let classes = _mm512_and_si512(field, number(Field::CLASSES));
-    _mm512_mask_blend_epi32(found, number(NONE), _mm512_or_si512(rank, classes))
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn len(field: __m512i) -> __m512i {
-    _mm512_and_si512(field, _mm512_set1_epi32(Field::LEN as i32))
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn octaves(field: __m512i) -> __m512i {
-    _mm512_and_si512(_mm512_srli_epi32::<{ Field::OCTAVES }>(field), _mm512_set1_epi32(0xf))
-}
-
-/// What a lane found, one thing after the other.
-type List = [u32; MOST + LANE];
-
-/// Puts what a lane found together, and tells how much it is. No lane must have found more than there is room for.
-#[target_feature(enable = "avx512f,popcnt")]
-#[inline]
-fn collect(found: &[[u32; LANE]], (lane, vectors): (usize, usize), list: &mut List) -> usize {
-    let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let steps = _mm512_mullo_epi32(steps, _mm512_set1_epi32((vectors * LANE) as i32));
-    let (mut count, none) = (0, _mm512_set1_epi32(NONE as i32));
-    for found in found.chunks(vectors * LANE) {
-        let room: &mut [u32] = &mut list[count..count + LANE];
-        // SAFETY: there are sixteen steps of all vectors, but perhaps of those before this one in the last; there is room for sixteen.
-        unsafe {
-            let these = _mm512_i32gather_epi32::<4>(steps, found.as_flattened()[lane..].as_ptr().cast());
-            let some = _mm512_cmpneq_epi32_mask(these, none);
-            _mm512_storeu_si512(room.as_mut_ptr().cast(), _mm512_mask_compress_epi32(none, some, these));
-            count += some.count_ones() as usize;
-        }
-    }
-    count
-}
-
-/// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
-#[target_feature(enable = "avx512f,avx512bw,popcnt")]
-fn put(ground: &Ground, (found, vectors): (&[[u32; LANE]], usize), (walks, indices): (&mut [Walk], &mut [u16])) {
-    let mut lists = [[NONE; MOST + LANE]; LANES];
-    for (lane, (walk, list)) in walks.iter_mut().zip(&mut lists).enumerate() {
-        walk.fault |= collect(&found[lane / LANE..], (lane % LANE, vectors), list) != walk.count;
-    }
-    let mut all = [[_mm512_setzero_si512(); 2]; LANES];
-    for ((walk, list), halves) in walks.iter_mut().zip(&lists).zip(&mut all) {
-        let chunk = Chunk::new(ground, walk);
-        for (half, found) in halves.iter_mut().zip(list.as_chunks().0) {
-            let (indices, sound) = chunk.indices(found);
-            *half = indices;
-            walk.fault |= !sound;
-        }
-    }
-    for (walk, halves) in walks.iter().zip(all) {
-        let (out, mut sorted) = (&mut indices[walk.values()], [0; MOST]);
-        for (half, sorted) in sort(halves).into_iter().zip(sorted.as_chunks_mut::<{ 2 * LANE }>().0) {
-            // SAFETY: there is room for 32.
-            unsafe { _mm512_storeu_si512(sorted.as_mut_ptr().cast(), half) };
-        }
-        match out.as_chunks_mut() {
-            ([out], []) => *out = sorted,
-            _ => out.copy_from_slice(&sorted[..out.len()]),
-        }
-    }
-}
-
-/// What tells the index of an element from the number and the classes.
-struct Chunk {
-    /// By class: the first of the sorted lines or columns, how many columns, and `2^16` divided by that.
-    line_starts: __m512i,
-    column_starts: __m512i,
-    columns: __m512i,
-    quotients: __m512i,
-    /// Sorted lines and columns.
-    line: [__m512i; 2],
-    column: [__m512i; 2],
-    length: __m512i,
-    elements: __m512i,
-}
-
-impl Chunk {
-    #[target_feature(enable = "avx512f,avx512bw")]
-    #[inline]
-    fn new(ground: &Ground, walk: &Walk) -> Chunk {
-        let (lines, columns) = ground.sides(walk);
-        let eight = |numbers: &[u16; 8]| {
-            // SAFETY: there are eight; no class is above them.
-            _mm512_castsi128_si512(unsafe { _mm_loadu_si128(numbers.as_ptr().cast()) })
-        };
-        let sorted = |members: &[u16]| {
-            let half = |members: &[u16]| {
-                let mask = ((1_u64 << members.len().min(2 * LANE)) - 1) as __mmask32;
-                // SAFETY: only members are read.
-                unsafe { _mm512_maskz_loadu_epi16(mask, members.as_ptr().cast()) }
-            };
-            let (one, two) = members.split_at(members.len().min(2 * LANE));
-            [half(one), half(two)]
-        };
-        Chunk {
-            line_starts: eight(lines.starts),
-            column_starts: eight(columns.starts),
-            columns: eight(&columns.counts()),
-            quotients: eight(&columns.counts().map(|count| QUOTIENTS[usize::from(count)])),
-            line: sorted(lines.sorted),
-            column: sorted(columns.sorted),
-            length: _mm512_set1_epi16(walk.cut.length as i16),
-            elements: _mm512_set1_epi16(walk.cut.elements as i16),
-        }
-    }
-
-    /// The indices of 32 elements, `u16::MAX` where there is none, and whether all are of the chunk.
-    #[target_feature(enable = "avx512f,avx512bw")]
-    #[inline]
-    fn indices(&self, found: &[u32; 2 * LANE]) -> (__m512i, bool) {
-        // SAFETY: there are twice sixteen.
-        let (one, two) =
-            unsafe { (_mm512_loadu_si512(found.as_ptr().cast()), _mm512_loadu_si512(found[LANE..].as_ptr().cast())) };
-        let both = |one, two| {
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(one)), _mm512_cvtepi32_epi16(two))
-        };
-        let (number, classes) = (both(one, two), both(_mm512_srli_epi32::<16>(one), _mm512_srli_epi32::<16>(two)));
-        let class =
-            |shift| _mm512_and_si512(_mm512_srlv_epi16(classes, _mm512_set1_epi16(shift)), _mm512_set1_epi16(7));
-        let (line_class, column_class) = (class((Field::LINE - 16) as i16), class((Field::COLUMN - 16) as i16));
-        let of = |class, table| _mm512_permutexvar_epi16(class, table);
-        // The row, or one less, and what is left of the number.
-        let columns = of(column_class, self.columns);
-        let row = _mm512_mulhi_epu16(number, of(column_class, self.quotients));
-        let rest = _mm512_sub_epi16(number, _mm512_mullo_epi16(row, columns));
-        let more = _mm512_cmpge_epu16_mask(rest, columns);
-        let row = _mm512_mask_add_epi16(row, more, row, _mm512_set1_epi16(1));
-        let rest = _mm512_mask_sub_epi16(rest, more, rest, columns);
-        let member =
-            |[one, two]: [__m512i; 2], start, rank| _mm512_permutex2var_epi16(one, _mm512_add_epi16(start, rank), two);
-        let line = member(self.line, of(line_class, self.line_starts), row);
-        let column = member(self.column, of(column_class, self.column_starts), rest);
-        let index = _mm512_add_epi16(_mm512_mullo_epi16(line, self.length), column);
-        let none = _mm512_cmpeq_epi16_mask(classes, _mm512_set1_epi16(-1));
-        // The field behind all others is of a class that does not exist.
-        let nowhere =
-            _mm512_cmpeq_epi16_mask(line_class, _mm512_set1_epi16(7)) | _mm512_cmpge_epu16_mask(index, self.elements);
-        (_mm512_mask_blend_epi16(none, index, _mm512_set1_epi16(-1)), nowhere & !none == 0)
-    }
-}
-
-/// `2^16` divided by so many, rounded down; one less for one. A number below 4096 times that is the number's quotient, or one less.
-static QUOTIENTS: [u16; MOST + 1] = {
-    let mut quotients = [u16::MAX; MOST + 1];
-    let mut number = 2;
-    while number <= MOST {
-        quotients[number] = ((1 << 16) / number) as u16;
-        number += 1;
-    }
-    quotients
-};
-
-/// Sorts 64 numbers by a bitonic network.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn sort([mut one, mut two]: [__m512i; 2]) -> [__m512i; 2] {
-    for run in [2, 4, 8, 16] {
-        (one, two) = (merge(one, run, 0), merge(two, run, 0));
-    }
-    // The second half falls, so that both together are one bitonic run.
-    (one, two) = (merge(one, 32, 0), merge(two, 32, u32::MAX));
-    let (lower, upper) = (_mm512_min_epu16(one, two), _mm512_max_epu16(one, two));
-    [merge(lower, 32, 0), merge(upper, 32, 0)]
-}
-
-/// Sorts each run, every other one of which is to fall, or all of those that do not if `flip` is set everywhere.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn merge(mut numbers: __m512i, run: u32, flip: __mmask32) -> __m512i {
-    let mut distance = run / 2;
-    while distance > 0 {
-        let other = match distance {
-            1 => _mm512_rol_epi32::<16>(numbers),
-            2 => _mm512_shuffle_epi32::<0b10_11_00_01>(numbers),
-            4 => _mm512_shuffle_epi32::<0b01_00_11_10>(numbers),
-            8 => _mm512_shuffle_i64x2::<0b10_11_00_01>(numbers, numbers),
-            _ => _mm512_shuffle_i64x2::<0b01_00_11_10>(numbers, numbers),
-        };
-        let (less, more) = (_mm512_min_epu16(numbers, other), _mm512_max_epu16(numbers, other));
-        numbers = _mm512_mask_blend_epi16(UPPER[run.ilog2() as usize][distance.ilog2() as usize] ^ flip, less, more);
-        distance /= 2;
-    }
-    numbers
-}
-
-/// Which of 32 numbers are to be the larger of those at a distance, for the binary logarithms of a run and of the distance.
-const UPPER: [[__mmask32; 5]; 6] = {
-    let mut masks = [[0; 5]; 6];
-    let (mut run, mut distance, mut place) = (0, 0, 0);
-    while run < 6 {
-        let (falls, upper) = (place >> run & 1 == 1, place >> distance & 1 == 1);
-        if falls != upper {
-            masks[run][distance] |= 1 << place;
-        }
-        place += 1;
-        if place == 32 {
-            (place, distance) = (0, distance + 1);
-        }
-        if distance == 5 {
-            (distance, run) = (0, run + 1);
-        }
-    }
-    masks
-};

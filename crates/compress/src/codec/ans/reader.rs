@@ -5,7 +5,7 @@ use crate::codec::ans::{bits_in_turn, even_bits_in_turn, pairs_in_turn};
 use crate::codec::model::{Element, Ground, Path, Shares, Walk};
 use crate::kernel::Level;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::{Avx512, bits, places};
+use crate::kernel::{Avx512, bits, eight, places, sixteen};
 
 /// What a section is read from.
 pub(crate) trait Source: Coding {
@@ -71,7 +71,7 @@ struct Order {
     elements: Vec<Element>,
     bits: Vec<u64>,
     #[cfg(target_arch = "x86_64")]
-    found: Vec<[u32; LANES / 2]>,
+    found: places::Found,
 }
 
 impl<'a> Reader<'a> {
@@ -123,11 +123,14 @@ impl<'a> Reader<'a> {
     /// Reads the indices of a group chunk by chunk, in turn.
     #[inline(always)]
     fn walk(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
-        let mut paths: [Path; LANES] = std::array::from_fn(|lane| walks.get(lane).map(Path::new).unwrap_or_default());
-        let mut ends = [0; LANES];
         self.spare.elements.resize(indices.len() + 1, Element(0));
-        walks.iter().zip(&mut ends).for_each(|(walk, end)| *end = walk.first);
-        while self.turn(ground, walks, (&mut paths, &mut ends)) {}
+        if !self.walk_with_vectors(ground, walks) {
+            let mut paths: [Path; LANES] =
+                std::array::from_fn(|lane| walks.get(lane).map(Path::new).unwrap_or_default());
+            let mut ends = [0; LANES];
+            walks.iter().zip(&mut ends).for_each(|(walk, end)| *end = walk.first);
+            while self.turn(ground, walks, (&mut paths, &mut ends)) {}
+        }
         for walk in walks {
             let (sides, found, values) = (ground.sides(walk), &self.spare.elements, walk.values());
             let indices = &mut indices[values.clone()];
@@ -138,6 +141,21 @@ impl<'a> Reader<'a> {
                 sort(indices, walk.cut.elements, &mut self.spare.bits);
             }
         }
+    }
+
+    /// Finds the elements of a group with vectors of eight, if the machine has them and the chunks suit them.
+    #[inline(always)]
+    fn walk_with_vectors(&mut self, ground: &Ground, walks: &mut [Walk]) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx2(proof) = self.level
+            && eight::find(proof, &mut self.stream, &mut self.spare.found, (ground, walks))
+        {
+            places::collect(&self.spare.found, walks, &mut self.spare.elements);
+            return true;
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (ground, walks, self.level);
+        false
     }
 }
 
@@ -183,7 +201,7 @@ impl Coding for Reader<'_> {
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
         #[cfg(target_arch = "x86_64")]
         if let Level::Avx512(proof) = self.level
-            && places::read(proof, &mut self.stream, &mut self.spare.found, (ground, walks, indices))
+            && sixteen::read(proof, &mut self.stream, &mut self.spare.found, (ground, walks, indices))
         {
             return;
         }
