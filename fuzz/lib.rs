@@ -14,15 +14,15 @@ pub fn settings(selector: u8) -> Settings {
     Settings::new(top_k, quantiser).with_coder(coder)
 }
 
-/// A layout with full, ragged and tiny chunks; or one of a section so long that its coder has several states.
+/// A layout with full, ragged and tiny chunks; or one of a section so long that its coder has several states, or all of them.
 pub fn layout(selector: u8) -> &'static Layout {
     static LAYOUTS: OnceLock<[Layout; 4]> = OnceLock::new();
     let small = || vec![vec![33, 16], vec![40], vec![5, 3, 2], vec![1], vec![7, 41]];
-    let long = || vec![vec![161, 40]];
+    let long = |rows| vec![vec![rows, 40]];
     let build = |grid, shapes| Layout::with_grid(grid, 8, shapes).expect("the shapes are valid");
     let layouts = LAYOUTS.get_or_init(|| {
         let [even, divisor] = [Grid::Even, Grid::Divisor];
-        [build(even, small()), build(divisor, small()), build(even, long()), build(divisor, long())]
+        [build(even, small()), build(divisor, small()), build(even, long(161)), build(divisor, long(420))]
     });
     &layouts[usize::from(selector >> 7 | selector >> 3 & 2)]
 }

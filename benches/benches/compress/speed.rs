@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use pactum_compress::{
-    Coder, Compressor, Decoder, Instructions, Layout, Limits, Mean, Quantiser, Settings, Weighted, outer_step,
+    Coder, Compressor, Decoder, Instructions, Layout, Limits, Mean, Quantiser, Settings, SparseUpdate, Weighted,
+    outer_step,
 };
 use rayon::prelude::*;
 
@@ -142,26 +143,30 @@ fn aggregation(layout: &Layout) -> Result<(), Error> {
         (Quantiser::TwoLevels, Coder::Entropy),
     ] {
         let settings = Settings::new(64, quantiser).with_coder(coder);
-        let limits = Limits::new(settings);
         let mut compressor = Compressor::new(layout.clone(), settings)?;
         let payloads = (0..PEERS).map(|peer| compressor.compress(&mut numbers(layout, 10 + peer))).collect::<Vec<_>>();
-        let (mut decoder, mut updates) = (Decoder::new(layout.clone(), limits), Vec::new());
-        let decoded = time(|| {
-            updates.drain(..).flatten().for_each(|update| decoder.recycle(update));
-            updates = payloads.iter().map(|payload| decoder.decode(payload)).collect();
-        });
-        let updates = updates.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let peers = updates.iter().map(|update| Weighted { update, weight: 1.0 }).collect::<Vec<_>>();
-        let mut theta = numbers(layout, 1);
-        let stepped = time(|| {
-            outer_step(&mut theta, layout, &peers, Mean::Contributors, 0.7);
-        });
-        println!(
-            "| {quantiser:?}, {coder:?} | {:.0} | {:.0} | {:.0} |",
-            decoded.0 * 1e3,
-            stepped.0 * 1e3,
-            (decoded.0 + stepped.0) * 1e3
-        );
+        for instructions in [Instructions::Avx512, Instructions::Avx2, Instructions::Plain] {
+            let decoder = Decoder::new(layout.clone(), Limits::new(settings)).with_instructions(instructions);
+            let Some(mut decoder) = decoder else { continue };
+            let mut updates = Vec::new();
+            let decoded = time(|| {
+                updates.drain(..).flatten().for_each(|update| decoder.recycle(update));
+                updates = payloads.iter().map(|payload| decoder.decode(payload)).collect();
+            });
+            let updates = updates.into_iter().collect::<Result<Vec<_>, _>>()?;
+            print_step(layout, &format!("{quantiser:?}, {coder:?}, {instructions:?}"), decoded.0, &updates);
+        }
     }
     Ok(())
+}
+
+/// Steps with the best instructions of the machine, however the updates were read.
+fn print_step(layout: &Layout, name: &str, decoded: f64, updates: &[SparseUpdate]) {
+    let peers = updates.iter().map(|update| Weighted { update, weight: 1.0 }).collect::<Vec<_>>();
+    let mut theta = numbers(layout, 1);
+    let (stepped, _) = time(|| {
+        outer_step(&mut theta, layout, &peers, Mean::Contributors, 0.7);
+    });
+    let [decoded, stepped] = [decoded, stepped].map(|seconds| seconds * 1e3);
+    println!("| {name} | {decoded:.0} | {stepped:.0} | {:.0} |", decoded + stepped);
 }

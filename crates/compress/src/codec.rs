@@ -21,6 +21,7 @@ use rayon::prelude::*;
 use thiserror::Error;
 
 use crate::compress::Part;
+use crate::kernel::{Instructions, Level};
 use crate::layout::{Layout, Section};
 use crate::quantise::Table;
 use crate::scale::{CODE_MAX, value_of};
@@ -158,6 +159,7 @@ pub fn decode(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<SparseUp
 pub struct Decoder {
     layout: Layout,
     limits: Limits,
+    level: Level,
     spare: Vec<Vec<SectionData>>,
 }
 
@@ -165,7 +167,14 @@ impl Decoder {
     /// A decoder of payloads for this layout and within these limits.
     #[must_use]
     pub fn new(layout: Layout, limits: Limits) -> Decoder {
-        Decoder { layout, limits, spare: Vec::new() }
+        Decoder { layout, limits, level: Level::detect(), spare: Vec::new() }
+    }
+
+    /// Uses other vector instructions than the best of this machine, to measure and to test: no byte of any result
+    /// depends on them. `None` if the machine lacks them.
+    #[must_use]
+    pub fn with_instructions(self, instructions: Instructions) -> Option<Decoder> {
+        Some(Decoder { level: Level::of(instructions)?, ..self })
     }
 
     /// Reads a payload as [`decode`] does.
@@ -173,14 +182,14 @@ impl Decoder {
     /// # Errors
     /// If the bytes are not exactly one payload for this layout and within the limits.
     pub fn decode(&mut self, bytes: &[u8]) -> Result<SparseUpdate, CodecError> {
-        let (layout, limits) = (&self.layout, &self.limits);
+        let (layout, limits, level) = (&self.layout, &self.limits, self.level);
         let new = || vec![SectionData::plain(); layout.sections().len()];
         let mut sections = self.spare.pop().unwrap_or_else(new);
         let read = each_section(bytes, layout, limits, &mut sections, |bytes, expected, data| {
             expected.make_room(data);
             match limits.settings.coder {
-                Coder::Fixed => fixed::decode(bytes, expected, data),
-                Coder::Entropy => entropy::decode(bytes, expected, data),
+                Coder::Fixed => fixed::decode(bytes, expected, level, data),
+                Coder::Entropy => entropy::decode(bytes, expected, level, data),
             }
         });
         if let Err(error) = read {

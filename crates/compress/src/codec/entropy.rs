@@ -123,10 +123,15 @@ impl<'a> Groups<'a> {
     }
 }
 
-pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    expected: Expected<'_>,
+    level: Level,
+    data: &mut SectionData,
+) -> Result<(), CodecError> {
     match bytes.split_first() {
-        Some((&FIXED, rest)) => fixed::decode(rest, expected, data),
-        _ => Level::detect().read_section(SectionReader { bytes, expected }, data),
+        Some((&FIXED, rest)) => fixed::decode(rest, expected, level, data),
+        _ => level.read_section(SectionReader { bytes, expected }, data),
     }
 }
 

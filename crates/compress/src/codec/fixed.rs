@@ -69,8 +69,13 @@ fn encode_band(layout: &Layout, settings: &Settings, (band, part): (&Band, &Part
     }
 }
 
-pub(crate) fn decode(bytes: &[u8], expected: Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
-    Level::detect().read_fixed(FixedReader { bytes, expected }, data)
+pub(crate) fn decode(
+    bytes: &[u8],
+    expected: Expected<'_>,
+    level: Level,
+    data: &mut SectionData,
+) -> Result<(), CodecError> {
+    level.read_fixed(FixedReader { bytes, expected }, data)
 }
 
 /// A section to be read.
@@ -98,7 +103,7 @@ impl FixedReader<'_> {
 
 /// Bits of a section, if it is sound.
 pub(crate) fn information(bytes: &[u8], expected: Expected<'_>) -> Result<f64, CodecError> {
-    decode(bytes, expected, &mut expected.room())?;
+    decode(bytes, expected, Level::detect(), &mut expected.room())?;
     Ok(8.0 * bytes.len() as f64)
 }
 

@@ -1,4 +1,4 @@
-//! The places of eight chunks at once: what `places` does, without its widest vectors.
+//! The places of eight chunks at once, where vectors are no wider.
 
 #[allow(clippy::wildcard_imports, reason = "some forty instructions")]
 use std::arch::x86_64::*;
