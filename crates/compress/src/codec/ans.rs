@@ -110,6 +110,12 @@ pub(crate) trait Coding {
     /// The indices of the values of a group of chunks, one chunk for each state: a step of each in turn.
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]);
 
+    /// To which signs the elements of a group lean.
+    #[inline(always)]
+    fn leans(&self, ground: &Ground, walks: &[Walk], indices: &[u16], leans: &mut Vec<u8>) {
+        leans_one_by_one(ground, walks, indices, leans);
+    }
+
     /// A bit of each value of a group, two of a chunk in turn.
     #[inline(always)]
     fn bits(&mut self, counts: &[usize; LANES], zeros: Zeros<'_>, bits: &mut [u8]) {
@@ -126,6 +132,14 @@ pub(crate) trait Coding {
     #[inline(always)]
     fn pairs<const M: usize>(&mut self, tables: [&Shares<M>; 2], pairs: &mut [[u8; 2]]) {
         pairs_in_turn(self, tables, pairs);
+    }
+}
+
+#[inline(always)]
+fn leans_one_by_one(ground: &Ground, walks: &[Walk], indices: &[u16], leans: &mut Vec<u8>) {
+    for walk in walks {
+        let (sides, indices) = (ground.sides(walk), &indices[walk.values()]);
+        leans.extend(indices.iter().map(|&index| walk.lean(sides, index)));
     }
 }
 

@@ -183,10 +183,7 @@ impl Model {
             return Err(Fault::Index);
         }
         if self.head.lines.leans.is_some() {
-            for walk in walks.iter() {
-                let (sides, indices) = (ground.sides(walk), &indices[walk.values()]);
-                shares.extend(indices.iter().map(|&index| walk.lean(sides, index)));
-            }
+            coding.leans(ground, walks, indices, shares);
             expected.extend(shares.iter().map(|lean| lean >> 1));
             let agree = self.head.agree;
             shares.iter_mut().for_each(|lean| *lean = if *lean & 1 != 0 { agree } else { EVEN });
