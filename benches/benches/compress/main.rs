@@ -5,6 +5,7 @@
 //! $ cargo bench -p pactum-benches --bench compress -- ratio        # size and error, at widths 256 and 1024
 //! $ cargo bench -p pactum-benches --bench compress -- ratio FILE   # the same for what `record_gradients` wrote (FILE 256: its large matrices)
 //! $ cargo bench -p pactum-benches --bench compress -- speed
+//! $ cargo bench -p pactum-benches --bench compress -- speed leaning # of numbers whose signs follow rows and columns
 //! $ python benches/torch/compress.py                               # the same work in PyTorch
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench prints its tables")]
@@ -27,13 +28,14 @@ fn main() -> Result<(), Error> {
     match words[..] {
         [] => {
             ratios()?;
-            speed::print()
+            speed::print(false)
         }
         ["ratio"] => ratios(),
         ["ratio", file] => ratio::print(&Recorded::read(file)?, 0),
         ["ratio", file, least] => ratio::print(&Recorded::read(file)?, least.parse()?),
-        ["speed"] => speed::print(),
-        _ => Err("choose `ratio`, `ratio FILE` or `speed`".into()),
+        ["speed"] => speed::print(false),
+        ["speed", "leaning"] => speed::print(true),
+        _ => Err("choose `ratio`, `ratio FILE`, `speed` or `speed leaning`".into()),
     }
 }
 

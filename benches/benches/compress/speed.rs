@@ -33,27 +33,54 @@ fn shapes() -> Vec<Vec<usize>> {
     shapes
 }
 
-/// Numbers with heavy tails and with rows and columns of unequal strength.
-fn numbers(layout: &Layout, seed: u64) -> Vec<f32> {
-    let mix = |x: u64| {
-        let x = (x ^ x >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (x ^ x >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
-    };
-    let uniform = |x: u64| (x >> 40) as f32 / (1 << 24) as f32;
-    let mut values = vec![0.0; layout.len()];
-    for tensor in layout.tensors() {
-        let columns = tensor.shape.last().copied().unwrap_or(1);
-        let slice = &mut values[tensor.offset..tensor.offset + tensor.len()];
-        slice.par_chunks_mut(columns).enumerate().for_each(|(row, slice)| {
-            let strength = uniform(mix(row as u64 ^ seed << 32)) + 0.2;
-            for (column, value) in slice.iter_mut().enumerate() {
-                let x = mix((row * columns + column) as u64 ^ seed << 40);
-                let weight = uniform(mix(column as u64 ^ 0x5555)) + 0.2;
-                *value = 1e-3 * strength * weight * (uniform(x) - 0.5) * uniform(x << 20) * uniform(x << 11);
-            }
-        });
+/// Numbers with heavy tails and with rows and columns of unequal strength. Signs are random; or five in six are the product of a sign of
+/// the row and one of the column.
+#[derive(Clone, Copy)]
+struct Numbers<'a> {
+    layout: &'a Layout,
+    leaning: bool,
+}
+
+impl Numbers<'_> {
+    fn of(self, seed: u64) -> Vec<f32> {
+        let mut values = vec![0.0; self.layout.len()];
+        for tensor in self.layout.tensors() {
+            let columns = tensor.shape.last().copied().unwrap_or(1);
+            let slice = &mut values[tensor.offset..tensor.offset + tensor.len()];
+            let rows = slice.par_chunks_mut(columns).enumerate();
+            rows.for_each(|(row, values)| values.fill_with(self.row(row, columns, seed)));
+        }
+        values
     }
-    values
+
+    /// The numbers of a row.
+    fn row(self, row: usize, columns: usize, seed: u64) -> impl FnMut() -> f32 {
+        let strength = uniform(mix(row as u64 ^ seed << 32)) + 0.2;
+        let mut column = 0..columns;
+        move || {
+            let column = column.next().unwrap_or(0);
+            let x = mix((row * columns + column) as u64 ^ seed << 40);
+            let weight = uniform(mix(column as u64 ^ 0x5555)) + 0.2;
+            let value = 1e-3 * strength * weight * (uniform(x) - 0.5) * uniform(x << 20) * uniform(x << 11);
+            match self.leaning {
+                false => value,
+                true => value.abs() * sign(row) * sign(column) * if x.is_multiple_of(6) { -1.0 } else { 1.0 },
+            }
+        }
+    }
+}
+
+fn mix(x: u64) -> u64 {
+    let x = (x ^ x >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (x ^ x >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+fn uniform(x: u64) -> f32 {
+    (x >> 40) as f32 / (1 << 24) as f32
+}
+
+fn sign(place: usize) -> f32 {
+    if place * place % 7 < 3 { -1.0 } else { 1.0 }
 }
 
 /// Least and median of the seconds of some runs.
@@ -70,17 +97,17 @@ fn time(mut work: impl FnMut()) -> (f64, f64) {
 }
 
 /// Prints both tables.
-pub(crate) fn print() -> Result<(), Error> {
+pub(crate) fn print(leaning: bool) -> Result<(), Error> {
     let layout = Layout::new(64, shapes())?;
     let threads = rayon::current_num_threads();
     println!("\n{} parameters, {threads} threads, {RUNS} runs: least and median", layout.len());
-    compression(&layout)?;
-    aggregation(&layout)
+    let numbers = Numbers { layout: &layout, leaning };
+    compression(numbers)?;
+    aggregation(numbers)
 }
 
-fn compression(layout: &Layout) -> Result<(), Error> {
-    let before = numbers(layout, 1);
-    let after = numbers(layout, 2);
+fn compression(numbers: Numbers<'_>) -> Result<(), Error> {
+    let (layout, before, after) = (numbers.layout, numbers.of(1), numbers.of(2));
     let mut target = vec![0.0_f32; layout.len()];
     let copied = time(|| {
         let pairs = target.par_chunks_mut(RUN).zip(before.par_chunks(RUN));
@@ -104,7 +131,7 @@ fn compression(layout: &Layout) -> Result<(), Error> {
         (Quantiser::TwoLevels, Coder::Entropy, &all[..]),
         (Quantiser::TwoLevels, Coder::Fixed, &all[..1]),
     ];
-    let mut feedback = numbers(layout, 3);
+    let mut feedback = numbers.of(3);
     for (quantiser, coder, instructions) in cases {
         for instructions in instructions {
             let settings = Settings::new(64, quantiser).with_coder(coder);
@@ -134,7 +161,8 @@ fn print_rate(name: &str, (least, median): (f64, f64), parameters: usize, copy_r
     );
 }
 
-fn aggregation(layout: &Layout) -> Result<(), Error> {
+fn aggregation(numbers: Numbers<'_>) -> Result<(), Error> {
+    let layout = numbers.layout;
     println!("\n| {PEERS} peers | decode, ms | outer step, ms | both, ms |");
     println!("|---|---|---|---|");
     for (quantiser, coder) in [
@@ -144,7 +172,7 @@ fn aggregation(layout: &Layout) -> Result<(), Error> {
     ] {
         let settings = Settings::new(64, quantiser).with_coder(coder);
         let mut compressor = Compressor::new(layout.clone(), settings)?;
-        let payloads = (0..PEERS).map(|peer| compressor.compress(&mut numbers(layout, 10 + peer))).collect::<Vec<_>>();
+        let payloads = (0..PEERS).map(|peer| compressor.compress(&mut numbers.of(10 + peer))).collect::<Vec<_>>();
         for instructions in [Instructions::Avx512, Instructions::Avx2, Instructions::Plain] {
             let decoder = Decoder::new(layout.clone(), Limits::new(settings)).with_instructions(instructions);
             let Some(mut decoder) = decoder else { continue };
@@ -154,16 +182,16 @@ fn aggregation(layout: &Layout) -> Result<(), Error> {
                 updates = payloads.iter().map(|payload| decoder.decode(payload)).collect();
             });
             let updates = updates.into_iter().collect::<Result<Vec<_>, _>>()?;
-            print_step(layout, &format!("{quantiser:?}, {coder:?}, {instructions:?}"), decoded.0, &updates);
+            print_step(numbers, &format!("{quantiser:?}, {coder:?}, {instructions:?}"), decoded.0, &updates);
         }
     }
     Ok(())
 }
 
 /// Steps with the best instructions of the machine, however the updates were read.
-fn print_step(layout: &Layout, name: &str, decoded: f64, updates: &[SparseUpdate]) {
+fn print_step(numbers: Numbers<'_>, name: &str, decoded: f64, updates: &[SparseUpdate]) {
     let peers = updates.iter().map(|update| Weighted { update, weight: 1.0 }).collect::<Vec<_>>();
-    let mut theta = numbers(layout, 1);
+    let (layout, mut theta) = (numbers.layout, numbers.of(1));
     let (stepped, _) = time(|| {
         outer_step(&mut theta, layout, &peers, Mean::Contributors, 0.7);
     });
