@@ -1,6 +1,5 @@
 //! The places of eight chunks at once, where vectors are no wider.
 
-#[allow(clippy::wildcard_imports, reason = "some forty instructions")]
 use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, RAW_MAX, Stream, Walk};

@@ -1,6 +1,5 @@
 //! The places of sixteen chunks at once.
 
-#[allow(clippy::wildcard_imports, reason = "some fifty instructions")]
 use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Stream, Walk};

@@ -1,7 +1,7 @@
 use super::writer::divide;
 use super::*;
 use crate::codec::model::Geometry;
-use crate::codec::model::{ChunkAt, Marks, Walk};
+use crate::codec::model::{ChunkAt, Marks, Path, Walk};
 use crate::kernel::Level;
 use crate::{Layout, Quantiser, Settings};
 use proptest::prelude::*;
@@ -158,6 +158,22 @@ proptest! {
             prop_assert!(!reader.is_exhausted());
             prop_assert!(Reader::new(&bytes[..bytes.len() - 1], lanes, level).is_none());
         }
+    }
+
+    #[test]
+    fn no_chunk_takes_long_whatever_comes(noise in prop::collection::vec(any::<[u8; 2]>(), 2..2000)) {
+        let layout = Layout::new(64, [vec![64, 64 * LANES]]).unwrap();
+        let (ground, mut walk) = (ground(&layout), Walk::default());
+        let at = ChunkAt { band: 0, chunk: 3, block: layout.bands()[0].block(3), kept: 64 };
+        ground.lay(&mut walk, &at, (0, 64));
+        let mut stream = Stream { states: [LEAST; LANES], words: &noise, next: 0 };
+        let (mut path, mut found, mut steps) = (Path::new(&walk), 0, 0);
+        while found < 64 {
+            found += usize::from(path.step((&ground, &walk), &mut stream, 0).1);
+            steps += 1;
+        }
+        // One for each value, two for each field, one for each nine elements that are passed over.
+        prop_assert!(steps <= 64 + 2 * 36 + 4096 / 9 + 36);
     }
 
     #[test]

@@ -62,7 +62,9 @@ impl Path {
         let width =
             choose(inside, ground.low + slot.double() - octaves, finer) & 0_u32.wrapping_sub(self.pending.into());
         let ahead = self.rank.wrapping_add((slot.base() << ground.low) >> octaves);
-        self.rank = choose(inside, ahead, self.rank.wrapping_sub(self.field.len()) << finer);
+        // Behind the last field everybody stands at its beginning, so that nobody is long on the way out of it.
+        let there = 0_u32.wrapping_sub((self.number < walk.used).into());
+        self.rank = choose(inside, ahead, self.rank.wrapping_sub(self.field.len()) << finer) & there;
         self.field = next;
         let mut state = choose(inside, slot.share() * (state >> DISTANCE_BITS) + slot.above(), state);
         if DISTANCE_BITS + ground.low + 1 > RAW_MAX && inside && DISTANCE_BITS + width > RAW_MAX {
