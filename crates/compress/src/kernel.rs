@@ -1,8 +1,8 @@
-//! The pass over a chunk, compiled for each level of vector instructions.
+//! What takes time, compiled for each level of vector instructions.
 //!
 //! All levels run the same plain loops in the same order, so that they agree to the bit; only the compaction of
-//! candidates is written by hand. This is the one module with unsafe code.
-#![expect(unsafe_code, reason = "vector instructions are chosen at run time, and compaction has no safe form")]
+//! candidates and the reading of many chunks at once are written by hand. This is the one module with unsafe code.
+#![expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")]
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod bits;
