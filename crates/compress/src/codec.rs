@@ -13,8 +13,8 @@ pub(crate) use entropy::{SectionReader, SectionWriter};
 pub(crate) use fixed::FixedReader;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
-    ans::{LANES, RAW_MAX, SHARE_BITS, Stream, Zeros},
-    model::{DISTANCE_BITS, Element, Field, Ground, Walk},
+    ans::{LANES, Output, RAW_MAX, SHARE_BITS, Slots, Stream, Zeros},
+    model::{DISTANCE_BITS, Distances, Element, Field, Ground, Step, Walk},
 };
 
 use rayon::prelude::*;
@@ -297,14 +297,19 @@ fn cut(bytes: &[u8], sections: usize) -> Result<Vec<&[u8]>, CodecError> {
 }
 
 /// Writes a section from what was selected in each of its bands.
-pub(crate) fn encode_section(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part]) -> Vec<u8> {
+pub(crate) fn encode_section(
+    (layout, settings): (&Layout, &Settings),
+    section: &Section,
+    parts: &[Part],
+    level: Level,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     if settings.quantiser.section_bytes() > 0 {
         levels::write(parts, &mut bytes);
     }
     match settings.coder {
         Coder::Fixed => fixed::encode(layout, settings, section, parts, &mut bytes),
-        Coder::Entropy => entropy::encode(layout, settings, section, parts, &mut bytes),
+        Coder::Entropy => entropy::encode((layout, settings), section, parts, level, &mut bytes),
     }
     bytes
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::codec::{encode_section, join};
 use crate::compat::{Member, quantise_tensor};
-use crate::kernel::{Candidates, Compact, Instructions, Level, prefetch, select};
+use crate::kernel::{Candidates, Compact, Instructions, Level, key, prefetch, select};
 use crate::layout::{Band, Block, Layout, Section};
 use crate::quantise::{Scales, Table, quantise};
 use crate::scale::LARGEST;
@@ -84,6 +84,8 @@ enum Residual {
 pub(crate) struct Scratch {
     /// Chunks side by side, each in one piece.
     panel: Vec<f32>,
+    /// The largest magnitude in each column of the panel, as bits.
+    peaks: Vec<u32>,
     candidates: Candidates,
     selected: Vec<f32>,
 }
@@ -213,7 +215,7 @@ impl Compressor {
                 let delta = delta.map(|delta| delta.of_band(band));
                 level.compress_band(BandWork { layout, settings, band, feedback, delta, residual, part }, scratch);
             });
-            encode_section(layout, settings, section, parts)
+            encode_section((layout, settings), section, parts, level)
         });
         sections.collect()
     }
@@ -237,7 +239,9 @@ impl Compressor {
         members.chunk_by_mut(|a, b| a.band.tensor == b.band.tensor).for_each(quantise_tensor);
         let parts = &self.parts;
         let sections = layout.sections().par_iter();
-        sections.map(|section| encode_section(layout, settings, section, &parts[section.bands.clone()])).collect()
+        let encode =
+            |section: &Section| encode_section((layout, settings), section, &parts[section.bands.clone()], level);
+        sections.map(encode).collect()
     }
 }
 
@@ -267,60 +271,74 @@ fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a m
 pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scratch: &mut Scratch) {
     work.part.clear();
     for panel in work.band.panels() {
-        accumulate(&mut work, panel.clone(), &mut scratch.panel);
-        let mut start = 0;
+        accumulate(&mut work, panel.clone(), scratch);
+        let (first, mut start) = (work.band.block(panel.start).start, 0);
         for block in panel.map(|index| work.band.block(index)) {
-            compress_chunk(compact, &mut work, (block, start), scratch);
+            compress_chunk(compact, &mut work, (block, start, block.start - first), scratch);
             start += block.len();
         }
     }
 }
 
-/// Applies `delta` to the feedback of some chunks, and copies them chunk by chunk into `panel`.
+/// Applies `delta` to the feedback of some chunks, and copies them chunk by chunk into the panel. Memory is what this waits for, so that
+/// the largest of each column costs nothing here.
 #[inline(always)]
-fn accumulate(work: &mut BandWork<'_>, chunks: Range<usize>, panel: &mut Vec<f32>) {
+fn accumulate(work: &mut BandWork<'_>, chunks: Range<usize>, Scratch { panel, peaks, .. }: &mut Scratch) {
     let (band, first) = (work.band, work.band.block(chunks.start));
     let last = band.block(chunks.end - 1);
-    panel.resize(band.rows * (last.start + last.width - first.start), 0.0);
+    let columns = last.start + last.width - first.start;
+    panel.resize(band.rows * columns, 0.0);
+    peaks.clear();
+    peaks.resize(columns, 0);
     for row in 0..band.rows {
-        let mut start = 0;
+        let (mut start, mut peaks) = (0, &mut peaks[..]);
         for block in chunks.clone().map(|index| band.block(index)) {
             let (run, ahead) = (block.run(row), block.run((row + 1).min(band.rows - 1)));
             prefetch(&work.feedback[ahead.clone()]);
             let (feedback, copy) = (&mut work.feedback[run.clone()], &mut panel[start..][block.run_of_chunk(row)]);
-            start += block.len();
+            let (mine, others) = peaks.split_at_mut(block.width);
+            (start, peaks) = (start + block.len(), others);
+            let kept = feedback.iter_mut().zip(copy).zip(mine);
             let Some(Delta { before, after, decay }) = work.delta else {
-                copy.copy_from_slice(feedback);
+                kept.for_each(|((e, copy), peak)| {
+                    *copy = *e;
+                    *peak = (*peak).max(key(*e));
+                });
                 continue;
             };
             prefetch(&before[ahead.clone()]);
             prefetch(&after[ahead]);
             let steps = before[run.clone()].iter().zip(&after[run]).map(|(b, a)| b - a);
-            for ((e, copy), step) in feedback.iter_mut().zip(copy).zip(steps) {
+            for (((e, copy), peak), step) in kept.zip(steps) {
                 *e = decay * *e + step;
                 *copy = *e;
+                *peak = (*peak).max(key(*e));
             }
         }
     }
 }
 
-/// Selects and quantises the chunk that lies at `start` in the panel, and subtracts what was selected from the feedback.
+/// Selects and quantises the chunk that lies at `start` in the panel, and its columns at `column`, and subtracts what was selected from the feedback.
 #[inline(always)]
 fn compress_chunk(
     compact: impl Compact,
     work: &mut BandWork<'_>,
-    (block, start): (Block, usize),
+    (block, start, column): (Block, usize, usize),
     scratch: &mut Scratch,
 ) {
-    let Scratch { panel, candidates, selected } = scratch;
+    let Scratch { panel, peaks, candidates, selected } = scratch;
     let (chunk, quantiser) = (&mut panel[start..start + block.len()], work.settings.quantiser);
-    work.part.rejected += reject_unusable(chunk, work.feedback, block);
+    let mut peaks = &mut peaks[column..column + block.width];
+    if peaks.iter().any(|&peak| peak > LARGEST.to_bits()) {
+        work.part.rejected += reject_unusable(chunk, work.feedback, block);
+        peaks = &mut [];
+    }
     let part = &mut *work.part;
     let first = part.indices.len();
     let kept = work.layout.kept(chunk.len(), work.settings.top_k);
     // Zeros say nothing, but a quantiser that always sends the same number of values may need them.
     let least = u32::from(quantiser.count_min(kept) == 0);
-    select(compact, chunk, (kept, least), candidates, &mut part.indices);
+    select(compact, (chunk, peaks), (kept, least), candidates, &mut part.indices);
     selected.clear();
     selected.extend(part.indices[first..].iter().map(|&index| chunk[usize::from(index)]));
     let code = part.codes.len();
@@ -344,13 +362,8 @@ fn compress_chunk(
 }
 
 /// Sets values that cannot be compressed to zero, in the chunk and in the feedback, and says how many there were.
-#[inline(always)]
 fn reject_unusable(chunk: &mut [f32], feedback: &mut [f32], block: Block) -> usize {
-    let unusable = |value: f32| (value.to_bits() & 0x7fff_ffff) > LARGEST.to_bits();
-    let found = chunk.iter().fold(false, |found, &value| found | unusable(value));
-    if !found {
-        return 0;
-    }
+    let unusable = |value: f32| key(value) > LARGEST.to_bits();
     let mut rejected = 0;
     for (index, value) in chunk.iter_mut().enumerate().filter(|(_, value)| unusable(**value)) {
         *value = 0.0;

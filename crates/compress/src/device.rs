@@ -169,8 +169,10 @@ impl DeviceCompressor {
             for (section, bytes) in layout.sections().iter().zip(&mut encoded) {
                 let chosen = self.read(section, &marks[section.tensor])?;
                 selected += chosen.heads.iter().map(|&head| count_of(head)).sum::<usize>();
-                scope
-                    .spawn(move |_| *bytes = encode_section(layout, settings, section, &chosen.parts(layout, section)));
+                scope.spawn(move |_| {
+                    let parts = chosen.parts(layout, section);
+                    *bytes = encode_section((layout, settings), section, &parts, Level::detect());
+                });
             }
             Ok::<_, DeviceError>(selected)
         })?;
@@ -196,7 +198,8 @@ impl DeviceCompressor {
             update.add_to(feedback.values, &layout.tensors().iter().map(matrix_of).collect::<Vec<_>>(), -1.0)?;
         }
         let sections = layout.sections().par_iter();
-        let sections = sections.map(|section| encode_section(layout, settings, section, &parts[section.bands.clone()]));
+        let sections = sections
+            .map(|section| encode_section((layout, settings), section, &parts[section.bands.clone()], Level::detect()));
         Ok((sections.collect(), parts.iter().map(|part| part.indices.len()).sum()))
     }
 

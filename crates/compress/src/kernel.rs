@@ -14,6 +14,8 @@ mod select;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod sixteen;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod steps;
+#[cfg(target_arch = "x86_64")]
 mod wide;
 
 use crate::codec::{CodecError, FixedReader, SectionReader, SectionWriter};
@@ -21,7 +23,7 @@ use crate::compress::{BandWork, Scratch, compress_band};
 use crate::outer::{StepWork, Sums, step_band};
 use crate::section::SectionData;
 
-pub(crate) use select::{Candidates, Compact, select};
+pub(crate) use select::{Candidates, Compact, key, select};
 
 /// Vector instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,10 +131,10 @@ impl Level {
     /// Writes one entropy-coded section.
     pub(crate) fn write_section(self, writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
         match self {
-            Level::Plain => writer.write(bytes),
+            Level::Plain => writer.write(self, bytes),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) | Level::Avx512(_) => unsafe { write_section_avx2(writer, bytes) },
+            Level::Avx2(_) | Level::Avx512(_) => unsafe { write_section_avx2(writer, self, bytes) },
         }
     }
 
@@ -171,8 +173,8 @@ fn outer_step_avx512(work: StepWork<'_>, sums: &mut Sums) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn write_section_avx2(writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
-    writer.write(bytes);
+fn write_section_avx2(writer: SectionWriter<'_>, level: Level, bytes: &mut Vec<u8>) {
+    writer.write(level, bytes);
 }
 
 #[cfg(target_arch = "x86_64")]

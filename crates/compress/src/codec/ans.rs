@@ -13,6 +13,8 @@ use std::ops::Range;
 use crate::codec::model::{Ground, Shares, Walk};
 
 pub(crate) use reader::{Reader, Source, Stream};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use writer::Output;
 pub(crate) use writer::Writer;
 
 /// Bits of a slot number of a table of shares.

@@ -19,9 +19,15 @@ use crate::settings::{Quantiser, Settings};
 const FIXED: u8 = 0xff;
 
 /// Appends a section to `bytes`.
-pub(crate) fn encode(layout: &Layout, settings: &Settings, section: &Section, parts: &[Part], bytes: &mut Vec<u8>) {
+pub(crate) fn encode(
+    (layout, settings): (&Layout, &Settings),
+    section: &Section,
+    parts: &[Part],
+    level: Level,
+    bytes: &mut Vec<u8>,
+) {
     let start = bytes.len();
-    Level::detect().write_section(SectionWriter { layout, settings, section, parts }, bytes);
+    level.write_section(SectionWriter { layout, settings, section, parts }, bytes);
     let plain = fixed::length(layout, settings, section, parts);
     if plain < bytes.len() - start - 1 {
         bytes.truncate(start);
@@ -41,12 +47,12 @@ pub(crate) struct SectionWriter<'a> {
 impl SectionWriter<'_> {
     /// Compiled once for each level of vector instructions, hence inlined.
     #[inline(always)]
-    pub(crate) fn write(self, bytes: &mut Vec<u8>) {
+    pub(crate) fn write(self, level: Level, bytes: &mut Vec<u8>) {
         let SectionWriter { layout, settings, section, parts } = self;
         let (geometry, quantiser) = (Geometry::new(layout, section, settings.top_k), settings.quantiser);
         let (head, mut marks) = fit(&geometry, &layout.bands()[section.bands.clone()], parts, quantiser);
         head.write(quantiser, bytes);
-        let mut writer = Writer::new(lanes(geometry.values));
+        let mut writer = Writer::new(lanes(geometry.values), level);
         marks.code(&mut writer, &head);
         let mut model = Model::new(geometry, head, &marks, quantiser);
         let mut content = Content::new(parts);

@@ -57,7 +57,8 @@ impl Coding for Gauge<'_> {
         let mut targets = Targets::default();
         for walk in walks.iter().filter(|walk| !walk.fault) {
             plan((ground, walk), &indices[walk.values()], &mut targets, |step| {
-                self.add(step.slots.share, step.bits + step.width);
+                let (slots, bits) = ground.distances.slots_of(step.segment);
+                self.add(slots.share, bits + u32::from(step.width));
             });
         }
     }

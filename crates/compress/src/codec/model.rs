@@ -22,8 +22,7 @@ use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::Geometry;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use crate::codec::model::distance::DISTANCE_BITS;
+pub(crate) use crate::codec::model::distance::{DISTANCE_BITS, Distances};
 pub(crate) use crate::codec::model::fit::fit;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use crate::codec::model::ground::Field;

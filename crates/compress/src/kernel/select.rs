@@ -19,6 +19,13 @@ use crate::kernel::Plain;
 use crate::kernel::{Avx2, Avx512};
 
 const MAGNITUDE: u32 = 0x7fff_ffff;
+
+/// What values are compared by: the bits of the magnitude.
+#[inline(always)]
+pub(crate) fn key(value: f32) -> u32 {
+    value.to_bits() & MAGNITUDE
+}
+
 /// Most elements that a vector holds; buffers have room for one vector more than they need.
 const VECTOR: usize = 16;
 /// Most groups.
@@ -81,7 +88,7 @@ impl Compact for Plain {
 #[inline(always)]
 fn rest(chunk: &[f32], start: usize, least: u32, candidates: &mut Candidates) {
     for (value, place) in chunk[start..].iter().zip(start as u32..) {
-        let key = value.to_bits() & MAGNITUDE;
+        let key = key(*value);
         candidates.push(key, place, key >= least);
     }
 }
@@ -225,16 +232,17 @@ unsafe fn compact_avx512(chunk: &[f32], least: u32, candidates: &mut Candidates)
 }
 
 /// Appends the positions of the `k` values of largest magnitude in ascending order; of equal ones the lower position
-/// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite.
+/// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite. Where the largest keys of some
+/// groups of them are known, one for each element, they are left in another order.
 #[inline(always)]
 pub(crate) fn select(
     compact: impl Compact,
-    chunk: &[f32],
+    (chunk, peaks): (&[f32], &mut [u32]),
     (k, floor): (usize, u32),
     candidates: &mut Candidates,
     indices: &mut Vec<u16>,
 ) {
-    let (bound, largest) = bounds(chunk, k);
+    let (bound, largest) = if peaks.len() < k.max(1) { bounds(chunk, k) } else { bounds_of(peaks, k) };
     let least = bound.max(floor);
     compact.compact(chunk, least, candidates);
     let threshold = match candidates.count <= k {
@@ -274,30 +282,36 @@ fn emit(candidates: &Candidates, threshold: Threshold, indices: &mut Vec<u16>) {
 #[inline(always)]
 fn bounds(chunk: &[f32], k: usize) -> (u32, u32) {
     match k {
-        0..=16 => bounds_of::<16>(chunk, k),
-        17..=32 => bounds_of::<32>(chunk, k),
-        33..=64 => bounds_of::<64>(chunk, k),
-        65..=128 => bounds_of::<128>(chunk, k),
-        129..=GROUPS => bounds_of::<GROUPS>(chunk, k),
-        _ => (0, bounds_of::<64>(chunk, 64).1),
+        0..=16 => bounds_of(&mut maxima::<16>(chunk), k),
+        17..=32 => bounds_of(&mut maxima::<32>(chunk), k),
+        33..=64 => bounds_of(&mut maxima::<64>(chunk), k),
+        65..=128 => bounds_of(&mut maxima::<128>(chunk), k),
+        129..=GROUPS => bounds_of(&mut maxima::<GROUPS>(chunk), k),
+        _ => (0, bounds_of(&mut maxima::<64>(chunk), 64).1),
     }
 }
 
+/// The largest key of each of some groups.
 #[inline(always)]
-fn bounds_of<const G: usize>(chunk: &[f32], k: usize) -> (u32, u32) {
+fn maxima<const G: usize>(chunk: &[f32]) -> [u32; G] {
     let mut maxima = [0_u32; G];
     let mut runs = chunk.chunks_exact(G);
     for run in runs.by_ref() {
-        for (largest, value) in maxima.iter_mut().zip(run) {
-            *largest = (*largest).max(value.to_bits() & MAGNITUDE);
-        }
+        maxima.iter_mut().zip(run).for_each(|(largest, &value)| *largest = (*largest).max(key(value)));
     }
-    for (largest, value) in maxima.iter_mut().zip(runs.remainder()) {
-        *largest = (*largest).max(value.to_bits() & MAGNITUDE);
-    }
+    let rest = maxima.iter_mut().zip(runs.remainder());
+    rest.for_each(|(largest, &value)| *largest = (*largest).max(key(value)));
+    maxima
+}
+
+/// The same of the largest keys of at least `k` groups.
+#[inline(always)]
+fn bounds_of(maxima: &mut [u32], k: usize) -> (u32, u32) {
     let largest = maxima.iter().copied().fold(0, u32::max);
-    let bound =
-        if k == G { maxima.iter().copied().fold(u32::MAX, u32::min) } else { *maxima.select_nth_unstable(G - k).1 };
+    let bound = match maxima.len() - k {
+        0 => maxima.iter().copied().fold(u32::MAX, u32::min),
+        smaller => *maxima.select_nth_unstable(smaller).1,
+    };
     (bound, largest)
 }
 
@@ -341,8 +355,12 @@ mod tests {
 
     fn check_with(compact: impl Compact, chunk: &[f32], k: usize, expected: &[u16]) {
         let mut indices = vec![7];
-        select(compact, chunk, (k, 1), &mut Candidates::default(), &mut indices);
-        assert_eq!(&indices[1..], expected);
+        let mut peaks = chunk.iter().map(|&value| key(value)).collect::<Vec<_>>();
+        for peaks in [&mut [][..], &mut peaks] {
+            select(compact, (chunk, peaks), (k, 1), &mut Candidates::default(), &mut indices);
+            assert_eq!(&indices[1..], expected);
+            indices.truncate(1);
+        }
     }
 
     /// By sorting: magnitude descending, then position ascending.
@@ -367,7 +385,7 @@ mod tests {
     #[test]
     fn zeros_are_taken_if_asked_for() {
         let mut indices = Vec::new();
-        select(Plain, &[0.0, -0.0, 3.0, 0.0], (3, 0), &mut Candidates::default(), &mut indices);
+        select(Plain, (&[0.0, -0.0, 3.0, 0.0], &mut []), (3, 0), &mut Candidates::default(), &mut indices);
         assert_eq!(indices, [0, 1, 2]);
     }
 

@@ -144,10 +144,14 @@ proptest! {
     fn reads_what_was_written_and_nothing_else(
         steps in prop::collection::vec(step(), 0..40), lanes in prop::sample::select(vec![1, LANES / 2, LANES]),
     ) {
-        let mut writer = Writer::new(lanes);
-        let written = run(&mut writer, &steps, true);
-        let mut bytes = Vec::new();
-        writer.finish(&mut bytes);
+        let write = |level| {
+            let (mut writer, mut bytes) = (Writer::new(lanes, level), Vec::new());
+            let written = run(&mut writer, &steps, true);
+            writer.finish(&mut bytes);
+            (written, bytes)
+        };
+        let (written, bytes) = write(Level::detect());
+        prop_assert_eq!(&write(Level::Plain).1, &bytes);
         for level in [Level::Plain, Level::detect()] {
             let mut reader = Reader::new(&bytes, lanes, level).unwrap();
             prop_assert_eq!(&run(&mut reader, &steps, false), &written);
@@ -186,7 +190,7 @@ proptest! {
 
 #[test]
 fn cost_is_that_of_the_shares() {
-    let mut writer = Writer::new(LANES);
+    let mut writer = Writer::new(LANES, Level::detect());
     for turn in 0..10_000 {
         writer.symbol(turn % LANES, Bit(192), u32::from(turn % 4 == 0));
     }

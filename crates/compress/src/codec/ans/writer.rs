@@ -2,24 +2,26 @@
 
 use std::cell::Cell;
 
-use crate::codec::ans::Slots;
-use crate::codec::ans::{Coding, LANES, LEAST, RAW_MAX, SHARE_BITS, Symbols, WORD_BITS};
-use crate::codec::model::{Ground, Step, Targets, Walk, plan};
+use crate::codec::ans::{Coding, LANES, LEAST, RAW_MAX, SHARE_BITS, Slots, Symbols, WORD_BITS};
+use crate::codec::model::{DISTANCE_BITS, Distances, Ground, Step, Targets, Walk, plan};
+use crate::kernel::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::steps;
 
 /// Collects symbols and writes them in reverse.
 pub(crate) struct Writer {
     lanes: usize,
     spare: Spare,
-    /// Symbols that may take two words.
-    wide: usize,
+    level: Level,
 }
 
 /// Memory of a writer.
 #[derive(Default)]
 struct Spare {
     symbols: Vec<Symbol>,
-    /// The steps of each chunk of a group.
-    steps: [Vec<Step>; LANES],
+    /// Steps from value to value: of each turn a row, in which the last state is the first. A state that takes none has one that says nothing.
+    steps: Vec<Step>,
+    walks: Vec<Walked>,
     targets: Targets,
     words: Vec<[u8; 2]>,
 }
@@ -27,14 +29,21 @@ struct Spare {
 #[derive(Clone, Copy)]
 struct Symbol {
     lane: u8,
-    /// Bits of its slots, and of the raw number behind it.
+    /// Bits of its slots, or of a raw number.
     bits: u8,
-    width: u8,
     /// Whether the state is not refilled between the symbol before and this one.
     second: bool,
-    start: u8,
+    start: u16,
     share: u16,
-    raw: u16,
+}
+
+/// Which symbols were there before the steps of a group, where these begin, and what their segments are.
+#[derive(Clone, Copy)]
+struct Walked {
+    before: usize,
+    first: usize,
+    distances: &'static Distances,
+    low: u32,
 }
 
 thread_local! {
@@ -43,65 +52,100 @@ thread_local! {
 }
 
 impl Writer {
-    pub(crate) fn new(lanes: usize) -> Writer {
-        Writer { lanes, spare: *SPARE.take().unwrap_or_default(), wide: 0 }
+    pub(crate) fn new(lanes: usize, level: Level) -> Writer {
+        Writer { lanes, spare: *SPARE.take().unwrap_or_default(), level }
     }
 
     #[inline(always)]
-    fn push(&mut self, lane: usize, step: Step, second: bool) {
-        let Step { bits, slots: Slots { start, share }, raw, width } = step;
-        self.wide += usize::from(bits + width > RAW_MAX);
-        let (bits, width) = (bits as u8, width as u8);
-        let symbol =
-            Symbol { lane: lane as u8, bits, width, second, start: start as u8, share: share as u16, raw: raw as u16 };
+    fn push(&mut self, lane: usize, bits: u32, slots: Slots, second: bool) {
+        let Slots { start, share } = slots;
+        let symbol = Symbol { lane: lane as u8, bits: bits as u8, second, start: start as u16, share: share as u16 };
         self.spare.symbols.push(symbol);
     }
 
     /// Appends the states, then the words in the order of reading.
     pub(crate) fn finish(mut self, bytes: &mut Vec<u8>) {
-        let (symbols, mut words) = (std::mem::take(&mut self.spare.symbols), std::mem::take(&mut self.spare.words));
-        let place = symbols.len() + self.wide;
-        // What was written before does not matter.
-        words.resize(place.max(words.len()), [0; 2]);
-        let mut output = Output { states: [LEAST; LANES], words, place };
-        let mut reversed = symbols.iter().rev();
-        while let Some(symbol) = reversed.next() {
-            output.write(symbol, || reversed.next());
+        let mut words = std::mem::take(&mut self.spare.words);
+        let Spare { symbols, steps, walks, .. } = &self.spare;
+        // A step takes two words at most, and vectors are written whole. What was there before does not matter.
+        words.resize((symbols.len() + 2 * steps.len() + LANES).max(words.len()), [0; 2]);
+        let mut output = Output { states: [LEAST; LANES], words, place: 0 };
+        let (mut symbols, mut steps) = (&symbols[..], &steps[..]);
+        for walked in walks.iter().rev() {
+            let (later, these);
+            ((symbols, later), (steps, these)) = (symbols.split_at(walked.before), steps.split_at(walked.first));
+            output.symbols(later);
+            self.write_steps(&mut output, walked, these);
         }
+        output.symbols(symbols);
         output.states[..self.lanes].iter().for_each(|state| bytes.extend_from_slice(&state.to_le_bytes()));
-        bytes.extend_from_slice(output.words[output.place..place].as_flattened());
-        (self.spare.symbols, self.spare.words) = (symbols, output.words);
-        self.spare.symbols.clear();
+        bytes.extend(output.words[..output.place].iter().rev().flatten());
+        let Spare { symbols, steps, walks, words, .. } = &mut self.spare;
+        symbols.clear();
+        steps.clear();
+        walks.clear();
+        *words = output.words;
         SPARE.set(Some(Box::new(self.spare)));
+    }
+
+    #[inline(always)]
+    fn write_steps(&self, output: &mut Output, &Walked { distances, low, .. }: &Walked, steps: &[Step]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(proof) = self.level
+            && self.lanes > 1
+            && low + 1 + DISTANCE_BITS <= RAW_MAX
+        {
+            return steps::write(proof, output, distances, (self.lanes, steps));
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (self.level, low);
+        for row in steps.chunks(self.lanes).rev() {
+            (0..self.lanes).rev().zip(row).for_each(|(lane, &step)| output.step(lane, step, distances));
+        }
     }
 }
 
 /// States, and words, of which the last ones are written first.
-struct Output {
-    states: [u32; LANES],
-    words: Vec<[u8; 2]>,
-    /// The last word that was written.
-    place: usize,
+pub(crate) struct Output {
+    pub(crate) states: [u32; LANES],
+    pub(crate) words: Vec<[u8; 2]>,
+    /// Where the next word goes.
+    pub(crate) place: usize,
 }
 
 impl Output {
+    #[inline(always)]
+    fn symbols(&mut self, symbols: &[Symbol]) {
+        let mut reversed = symbols.iter().rev();
+        while let Some(symbol) = reversed.next() {
+            self.symbol(symbol, || reversed.next());
+        }
+    }
+
     /// Writes a symbol; of a pair the second one, which is met first, with the one before it.
     #[inline(always)]
-    fn write<'a>(&mut self, symbol: &Symbol, before: impl FnOnce() -> Option<&'a Symbol>) {
-        let lane = usize::from(symbol.lane) & (LANES - 1);
-        let (bits, width, share) = (u32::from(symbol.bits), u32::from(symbol.width), u32::from(symbol.share));
+    fn symbol<'a>(&mut self, symbol: &Symbol, before: impl FnOnce() -> Option<&'a Symbol>) {
+        let (lane, share, slots) = (usize::from(symbol.lane) & (LANES - 1), u32::from(symbol.share), symbol.slots());
         if symbol.second {
             let Some(first) = before() else { return };
             let state = self.room(lane, share * u32::from(first.share), 2 * SHARE_BITS);
-            self.states[lane] = put(put(state, symbol), first);
-        } else if bits + width > RAW_MAX {
-            let state = self.room(lane, 1, width);
-            self.states[lane] = state << width | u32::from(symbol.raw);
-            self.states[lane] = put(self.room(lane, share, bits), symbol);
+            self.states[lane] = put(put(state, slots, SHARE_BITS), first.slots(), SHARE_BITS);
         } else {
-            let state = self.room(lane, share, bits + width);
-            self.states[lane] = put(state << width | u32::from(symbol.raw), symbol);
+            self.states[lane] = put(self.room(lane, share, symbol.bits.into()), slots, symbol.bits.into());
         }
+    }
+
+    #[inline(always)]
+    fn step(&mut self, lane: usize, Step { raw, width, segment }: Step, distances: &Distances) {
+        let (lane, width, raw) = (lane & (LANES - 1), u32::from(width), u32::from(raw));
+        let (slots, bits) = distances.slots_of(segment);
+        let state = if bits + width > RAW_MAX {
+            self.states[lane] = self.room(lane, 1, width) << width | raw;
+            self.room(lane, slots.share, bits)
+        } else {
+            self.room(lane, slots.share, bits + width) << width | raw
+        };
+        self.states[lane] = put(state, slots, bits);
     }
 
     /// The state, made small enough for a symbol of so many slots of `2^bits` to be put into it.
@@ -110,18 +154,25 @@ impl Output {
         let state = self.states[lane];
         // Nobody could predict whether there is a word: each symbol writes one, and few of them stay.
         let full = u64::from(state) >= u64::from(share) << (32 - bits);
-        if let Some(word) = self.words.get_mut(self.place.wrapping_sub(1)) {
+        if let Some(word) = self.words.get_mut(self.place) {
             *word = (state as u16).to_le_bytes();
         }
-        self.place -= usize::from(full);
+        self.place += usize::from(full);
         state >> (WORD_BITS * u32::from(full))
     }
 }
 
+impl Symbol {
+    #[inline(always)]
+    fn slots(&self) -> Slots {
+        Slots { start: self.start.into(), share: self.share.into() }
+    }
+}
+
 #[inline(always)]
-fn put(state: u32, symbol: &Symbol) -> u32 {
-    let (whole, rest) = divide(state, symbol.share);
-    (whole << symbol.bits) + rest + u32::from(symbol.start)
+fn put(state: u32, Slots { start, share }: Slots, bits: u32) -> u32 {
+    let (whole, rest) = divide(state, share as u16);
+    (whole << bits) + rest + start
 }
 
 /// Reciprocals of all that a state is divided by, in 2^-64, rounded up.
@@ -153,38 +204,39 @@ impl Coding for Writer {
 
     #[inline(always)]
     fn symbol(&mut self, lane: usize, table: impl Symbols, value: u32) -> u32 {
-        self.push(lane, Step { bits: SHARE_BITS, slots: table.slots(value), raw: 0, width: 0 }, false);
+        self.push(lane, SHARE_BITS, table.slots(value), false);
         value
     }
 
     #[inline(always)]
     fn pair(&mut self, lane: usize, tables: [impl Symbols; 2], values: [u32; 2]) -> [u32; 2] {
         for (second, (table, &value)) in [false, true].into_iter().zip(tables.iter().zip(&values)) {
-            self.push(lane, Step { bits: SHARE_BITS, slots: table.slots(value), raw: 0, width: 0 }, second);
+            self.push(lane, SHARE_BITS, table.slots(value), second);
         }
         values
     }
 
     #[inline(always)]
     fn raw(&mut self, lane: usize, width: u32, value: u32) -> u32 {
-        self.push(lane, Step::raw(value, width), false);
+        // Each number has a slot.
+        self.push(lane, width, Slots { start: value, share: 1 }, false);
         value
     }
 
     #[inline(always)]
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
-        let mut steps = std::mem::take(&mut self.spare.steps);
-        for (walk, steps) in walks.iter().zip(&mut steps) {
-            plan((ground, walk), &indices[walk.values()], &mut self.spare.targets, |step| steps.push(step));
-        }
-        let most = steps.iter().map(Vec::len).max().unwrap_or(0);
-        for turn in 0..most {
-            let these = steps[..walks.len()].iter().enumerate();
-            these.filter_map(|(lane, steps)| Some((lane, steps.get(turn)?))).for_each(|(lane, &step)| {
-                self.push(lane, step, false);
+        let Spare { symbols, steps, walks: walked, targets, .. } = &mut self.spare;
+        let (lanes, first, distances) = (self.lanes, steps.len(), ground.distances);
+        walked.push(Walked { before: symbols.len(), first, distances, low: ground.low });
+        for (lane, walk) in walks.iter().enumerate() {
+            let mut place = first + lanes - 1 - lane;
+            plan((ground, walk), &indices[walk.values()], targets, |step| {
+                if place >= steps.len() {
+                    steps.resize(steps.len() + lanes, Step::default());
+                }
+                steps[place] = step;
+                place += lanes;
             });
         }
-        steps.iter_mut().for_each(Vec::clear);
-        self.spare.steps = steps;
     }
 }

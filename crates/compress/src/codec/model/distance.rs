@@ -31,12 +31,16 @@ const SEGMENTS: [(usize, &[u8]); 8] = [
 static TABLES: LazyLock<Vec<Distances>> =
     LazyLock::new(|| SEGMENTS.iter().map(|&(single, shares)| Distances::new(single, shares)).collect());
 
+/// Most segments of a table, with the one that says that all are passed over and with none.
+pub(crate) const SEGMENTS_MAX: usize = 16;
+
 /// A segment of units, or all of them passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
-    pub(crate) slots: Slots,
+    /// Its number, from 1 on.
+    pub(crate) number: u8,
     /// Its first unit; if it is passed over, the unit behind it.
-    pub(crate) base: u32,
+    pub(crate) base: u8,
     /// Whether it is two units long.
     pub(crate) double: bool,
     pub(crate) skip: bool,
@@ -49,10 +53,9 @@ pub(crate) struct Segment {
 pub(crate) struct Slot(pub(crate) u32);
 
 impl Slot {
-    fn new(segment: Segment, slot: u32) -> Slot {
-        let above = slot - segment.slots.start;
+    fn new(segment: Segment, Slots { start, share }: Slots, slot: u32) -> Slot {
         let flags = u32::from(segment.double) << 17 | u32::from(segment.skip) << 18;
-        Slot(segment.slots.share | above << 6 | segment.base << 12 | flags)
+        Slot(share | (slot - start) << 6 | u32::from(segment.base) << 12 | flags)
     }
 
     #[inline(always)]
@@ -85,6 +88,8 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Distances {
     pub(crate) by_slot: [Slot; SLOTS],
+    /// The slots of each segment by its number; what takes none has number 0.
+    pub(crate) slots: [Slots; SEGMENTS_MAX],
     /// The segment that a unit is in.
     by_unit: Vec<Segment>,
     passed: Segment,
@@ -92,25 +97,32 @@ pub(crate) struct Distances {
 
 impl Distances {
     fn new(single: usize, shares: &[u8]) -> Distances {
-        let passed = Slots { start: SLOTS as u32 - 1, share: 1 };
-        let passed = Segment { slots: passed, base: 0, double: false, skip: true };
-        let mut table = Distances { by_slot: [Slot(0); SLOTS], by_unit: Vec::new(), passed };
+        let passed = Segment { number: shares.len() as u8 + 1, base: 0, double: false, skip: true };
+        let slots = [Slots { start: 0, share: 1 }; SEGMENTS_MAX];
+        let mut table = Distances { by_slot: [Slot(0); SLOTS], slots, by_unit: Vec::new(), passed };
         let mut start = 0;
-        for (number, share) in shares.iter().map(|&share| u32::from(share)).enumerate() {
-            let (base, double) = (table.by_unit.len() as u32, number >= single);
-            let segment = Segment { slots: Slots { start, share }, base, double, skip: false };
-            table.own(segment);
+        for (number, share) in (1..).zip(shares.iter().map(|&share| u32::from(share))) {
+            let (base, double) = (table.by_unit.len() as u8, usize::from(number) > single);
+            let segment = Segment { number, base, double, skip: false };
+            table.own(segment, Slots { start, share });
             table.by_unit.extend(std::iter::repeat_n(segment, 1 + usize::from(double)));
             start += share;
         }
-        table.passed.base = table.by_unit.len() as u32;
-        table.own(table.passed);
+        table.passed.base = table.by_unit.len() as u8;
+        table.own(table.passed, Slots { start: SLOTS as u32 - 1, share: 1 });
         table
     }
 
-    fn own(&mut self, segment: Segment) {
-        let Slots { start, share } = segment.slots;
-        (start..start + share).for_each(|slot| self.by_slot[slot as usize] = Slot::new(segment, slot));
+    fn own(&mut self, segment: Segment, slots: Slots) {
+        let Slots { start, share } = slots;
+        self.slots[usize::from(segment.number)] = slots;
+        (start..start + share).for_each(|slot| self.by_slot[slot as usize] = Slot::new(segment, slots, slot));
+    }
+
+    /// The slots of a segment, and the bits of their numbers.
+    #[inline(always)]
+    pub(crate) fn slots_of(&self, segment: u8) -> (Slots, u32) {
+        (self.slots[usize::from(segment) % SEGMENTS_MAX], if segment == 0 { 0 } else { DISTANCE_BITS })
     }
 
     /// The segment of a unit, or what passes all of them.
@@ -137,7 +149,7 @@ mod tests {
         for (table, eighth) in TABLES.iter().zip(0_u8..) {
             let mean = 2.0 + (f64::from(eighth) + 0.5) / 4.0;
             let after = |unit: usize| (-(unit as f64) / mean).exp();
-            let share = |segment: Segment| f64::from(segment.slots.share) / SLOTS as f64;
+            let share = |segment: Segment| f64::from(table.slots[usize::from(segment.number)].share) / SLOTS as f64;
             let cost = |(unit, &segment): (usize, &Segment)| {
                 (after(unit) - after(unit + 1)) * (f64::from(u8::from(segment.double)) - share(segment).log2())
             };
@@ -153,10 +165,11 @@ mod tests {
         for table in TABLES.iter() {
             let segments = (0..=table.by_unit.len() as u32).map(|unit| table.segment(unit));
             for (number, slot) in (0..).zip(table.by_slot) {
-                let is_owner = |segment: &Segment| segment.slots.start + slot.above() == number;
-                let owner = segments.clone().find(is_owner).unwrap();
-                assert!(slot.above() < slot.share() && slot.share() == owner.slots.share);
-                assert_eq!((slot.base(), slot.double() == 1, slot.skip()), (owner.base, owner.double, owner.skip));
+                let slots = |segment: &Segment| table.slots[usize::from(segment.number)];
+                let owner = segments.clone().find(|segment| slots(segment).start + slot.above() == number).unwrap();
+                assert!(slot.above() < slot.share() && slot.share() == slots(&owner).share);
+                assert_eq!((slot.base(), slot.double() == 1), (owner.base.into(), owner.double));
+                assert_eq!(slot.skip(), owner.skip);
             }
         }
     }

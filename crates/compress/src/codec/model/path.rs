@@ -4,26 +4,23 @@
 //! field's end, the next steps go on into the fields behind it, whose elements are smaller: each takes the bits that were not needed
 //! before.
 
-use crate::codec::ans::{RAW_MAX, Slots, Stream};
+use crate::codec::ans::{RAW_MAX, Stream};
 use crate::codec::model::distance::DISTANCE_BITS;
 use crate::codec::model::ground::{Element, FIELDS, Field, Ground, Walk};
 
-/// What a step takes: a segment of the table of distances or nothing, and a raw number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a step takes: a segment of the table of distances by its number, or 0, and a raw number. As a number of 32 bits on the machines whose
+/// vectors read it, from the lowest place on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C, align(4))]
 pub(crate) struct Step {
-    pub(crate) bits: u32,
-    pub(crate) slots: Slots,
-    pub(crate) raw: u32,
-    pub(crate) width: u32,
+    pub(crate) raw: u16,
+    pub(crate) width: u8,
+    pub(crate) segment: u8,
 }
 
 impl Step {
-    pub(crate) fn raw(raw: u32, width: u32) -> Step {
-        Step { bits: 0, slots: Slots { start: 0, share: 1 }, raw, width }
-    }
-
-    fn segment(slots: Slots, raw: u32, width: u32) -> Step {
-        Step { bits: DISTANCE_BITS, slots, raw, width }
+    fn new(segment: u8, raw: u32, width: u32) -> Step {
+        Step { raw: raw as u16, width: width as u8, segment }
     }
 }
 
@@ -109,27 +106,27 @@ pub(crate) fn plan(
     for &target in &targets.sorted {
         loop {
             if place >= starts[number + 1] {
-                visit(Step::raw(0, 0));
+                visit(Step::default());
                 number += 1;
                 continue;
             }
             let segment = ground.distances.segment((target - place) >> ground.low);
-            let base = segment.base << ground.low;
+            let base = u32::from(segment.base) << ground.low;
             if segment.skip {
-                visit(Step::segment(segment.slots, 0, 0));
+                visit(Step::new(segment.number, 0, 0));
                 place += base;
                 continue;
             }
             let octaves = fields[number].octaves();
             let width = ground.low + u32::from(segment.double) - octaves;
-            visit(Step::segment(segment.slots, (target - place - base) >> octaves, width));
+            visit(Step::new(segment.number, (target - place - base) >> octaves, width));
             break;
         }
         while target >= starts[number + 1] {
             let (octaves, finer) = (fields[number].octaves(), fields[number + 1].octaves());
             number += 1;
             let rest = (target - starts[number]) >> finer;
-            visit(Step::raw(rest & ((1 << (octaves - finer)) - 1), octaves - finer));
+            visit(Step::new(0, rest & ((1 << (octaves - finer)) - 1), octaves - finer));
         }
         place = target + (1 << fields[number].octaves());
     }
