@@ -84,7 +84,7 @@ enum Residual {
 pub(crate) struct Scratch {
     /// Chunks side by side, each in one piece.
     panel: Vec<f32>,
-    /// The largest magnitude in each column of the panel, as bits.
+    /// The largest magnitudes in each column of the panel, as bits: chunk by chunk those of the even rows and those of the odd ones.
     peaks: Vec<u32>,
     candidates: Candidates,
     selected: Vec<f32>,
@@ -281,7 +281,7 @@ pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scrat
 }
 
 /// Applies `delta` to the feedback of some chunks, and copies them chunk by chunk into the panel. Memory is what this waits for, so that
-/// the largest of each column costs nothing here.
+/// the largest of each column cost nothing here.
 #[inline(always)]
 fn accumulate(work: &mut BandWork<'_>, chunks: Range<usize>, Scratch { panel, peaks, .. }: &mut Scratch) {
     let (band, first) = (work.band, work.band.block(chunks.start));
@@ -289,14 +289,15 @@ fn accumulate(work: &mut BandWork<'_>, chunks: Range<usize>, Scratch { panel, pe
     let columns = last.start + last.width - first.start;
     panel.resize(band.rows * columns, 0.0);
     peaks.clear();
-    peaks.resize(columns, 0);
+    peaks.resize(2 * columns, 0);
     for row in 0..band.rows {
         let (mut start, mut peaks) = (0, &mut peaks[..]);
         for block in chunks.clone().map(|index| band.block(index)) {
             let (run, ahead) = (block.run(row), block.run((row + 1).min(band.rows - 1)));
             prefetch(&work.feedback[ahead.clone()]);
             let (feedback, copy) = (&mut work.feedback[run.clone()], &mut panel[start..][block.run_of_chunk(row)]);
-            let (mine, others) = peaks.split_at_mut(block.width);
+            let (mine, others) = peaks.split_at_mut(2 * block.width);
+            let mine = &mut mine[row % 2 * block.width..];
             (start, peaks) = (start + block.len(), others);
             let kept = feedback.iter_mut().zip(copy).zip(mine);
             let Some(Delta { before, after, decay }) = work.delta else {
@@ -328,10 +329,10 @@ fn compress_chunk(
 ) {
     let Scratch { panel, peaks, candidates, selected } = scratch;
     let (chunk, quantiser) = (&mut panel[start..start + block.len()], work.settings.quantiser);
-    let mut peaks = &mut peaks[column..column + block.width];
-    if peaks.iter().any(|&peak| peak > LARGEST.to_bits()) {
+    let mut peaks = &peaks[2 * column..2 * (column + block.width)];
+    if peaks.iter().copied().fold(0, u32::max) > LARGEST.to_bits() {
         work.part.rejected += reject_unusable(chunk, work.feedback, block);
-        peaks = &mut [];
+        peaks = &[];
     }
     let part = &mut *work.part;
     let first = part.indices.len();

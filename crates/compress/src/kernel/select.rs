@@ -232,17 +232,17 @@ unsafe fn compact_avx512(chunk: &[f32], least: u32, candidates: &mut Candidates)
 }
 
 /// Appends the positions of the `k` values of largest magnitude in ascending order; of equal ones the lower position
-/// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite. Where the largest keys of some
-/// groups of them are known, one for each element, they are left in another order.
+/// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite. The largest keys of
+/// some groups of them may be known, of which each element is in one.
 #[inline(always)]
 pub(crate) fn select(
     compact: impl Compact,
-    (chunk, peaks): (&[f32], &mut [u32]),
+    (chunk, peaks): (&[f32], &[u32]),
     (k, floor): (usize, u32),
     candidates: &mut Candidates,
     indices: &mut Vec<u16>,
 ) {
-    let (bound, largest) = if peaks.len() < k.max(1) { bounds(chunk, k) } else { bounds_of(peaks, k) };
+    let (bound, largest) = if peaks.len() < k { bounds(chunk, k) } else { bounds_of(peaks, k) };
     let least = bound.max(floor);
     compact.compact(chunk, least, candidates);
     let threshold = match candidates.count <= k {
@@ -282,12 +282,12 @@ fn emit(candidates: &Candidates, threshold: Threshold, indices: &mut Vec<u16>) {
 #[inline(always)]
 fn bounds(chunk: &[f32], k: usize) -> (u32, u32) {
     match k {
-        0..=16 => bounds_of(&mut maxima::<16>(chunk), k),
-        17..=32 => bounds_of(&mut maxima::<32>(chunk), k),
-        33..=64 => bounds_of(&mut maxima::<64>(chunk), k),
-        65..=128 => bounds_of(&mut maxima::<128>(chunk), k),
-        129..=GROUPS => bounds_of(&mut maxima::<GROUPS>(chunk), k),
-        _ => (0, bounds_of(&mut maxima::<64>(chunk), 64).1),
+        0..=16 => bounds_of(&maxima::<16>(chunk), k),
+        17..=32 => bounds_of(&maxima::<32>(chunk), k),
+        33..=64 => bounds_of(&maxima::<64>(chunk), k),
+        65..=128 => bounds_of(&maxima::<128>(chunk), k),
+        129..=GROUPS => bounds_of(&maxima::<GROUPS>(chunk), k),
+        _ => (0, bounds_of(&maxima::<64>(chunk), 64).1),
     }
 }
 
@@ -304,14 +304,21 @@ fn maxima<const G: usize>(chunk: &[f32]) -> [u32; G] {
     maxima
 }
 
-/// The same of the largest keys of at least `k` groups.
+/// The same of the largest keys of at least `k` groups. A few more may reach the bound: to find the best takes longer.
 #[inline(always)]
-fn bounds_of(maxima: &mut [u32], k: usize) -> (u32, u32) {
-    let largest = maxima.iter().copied().fold(0, u32::max);
-    let bound = match maxima.len() - k {
-        0 => maxima.iter().copied().fold(u32::MAX, u32::min),
-        smaller => *maxima.select_nth_unstable(smaller).1,
-    };
+fn bounds_of(maxima: &[u32], k: usize) -> (u32, u32) {
+    let (mut bound, largest) = maxima.iter().fold((u32::MAX, 0), |(least, most), &key| (key.min(least), key.max(most)));
+    // Invariant: at least `k` reach `bound`, fewer than `k` reach `end`.
+    let (mut end, mut count) = (largest + 1, maxima.len());
+    while count > k + k / 8 && end - bound > 1 {
+        let middle = bound + (end - bound) / 2;
+        let reached = reaching(maxima, middle);
+        if reached < k {
+            end = middle;
+        } else {
+            (bound, count) = (middle, reached);
+        }
+    }
     (bound, largest)
 }
 
@@ -355,8 +362,8 @@ mod tests {
 
     fn check_with(compact: impl Compact, chunk: &[f32], k: usize, expected: &[u16]) {
         let mut indices = vec![7];
-        let mut peaks = chunk.iter().map(|&value| key(value)).collect::<Vec<_>>();
-        for peaks in [&mut [][..], &mut peaks] {
+        let peaks = chunk.iter().map(|&value| key(value)).collect::<Vec<_>>();
+        for peaks in [&[][..], &peaks] {
             select(compact, (chunk, peaks), (k, 1), &mut Candidates::default(), &mut indices);
             assert_eq!(&indices[1..], expected);
             indices.truncate(1);
@@ -385,7 +392,7 @@ mod tests {
     #[test]
     fn zeros_are_taken_if_asked_for() {
         let mut indices = Vec::new();
-        select(Plain, (&[0.0, -0.0, 3.0, 0.0], &mut []), (3, 0), &mut Candidates::default(), &mut indices);
+        select(Plain, (&[0.0, -0.0, 3.0, 0.0], &[]), (3, 0), &mut Candidates::default(), &mut indices);
         assert_eq!(indices, [0, 1, 2]);
     }
 
