@@ -55,6 +55,7 @@ impl SectionWriter<'_> {
         let mut writer = Writer::new(lanes(geometry.values), level);
         marks.code(&mut writer, &head);
         let mut model = Model::new(geometry, head, &marks, quantiser);
+        model.rank(&marks);
         let mut content = Content::new(parts);
         let (mut groups, mut chunks) = (Groups::new(layout, section, settings.top_k, writer.lanes()), Vec::new());
         while let Some(chunks) = groups.fill(&mut chunks) {
@@ -103,15 +104,20 @@ impl Content<'_> {
 struct Groups<'a> {
     bands: &'a [Band],
     layout: &'a Layout,
+    geometry: Geometry,
     top_k: usize,
     lanes: usize,
     /// The next chunk, and its band.
     next: (usize, usize),
+    /// The chunks of a band of so many rows.
+    row: Vec<ChunkAt>,
+    rows: usize,
 }
 
 impl<'a> Groups<'a> {
     fn new(layout: &'a Layout, section: &Section, top_k: usize, lanes: usize) -> Groups<'a> {
-        Groups { bands: &layout.bands()[section.bands.clone()], layout, top_k, lanes, next: (0, 0) }
+        let (bands, geometry) = (&layout.bands()[section.bands.clone()], Geometry::new(layout, section, top_k));
+        Groups { bands, layout, geometry, top_k, lanes, next: (0, 0), row: Vec::new(), rows: 0 }
     }
 
     /// Fills in the next chunks; there are none after the last.
@@ -119,13 +125,25 @@ impl<'a> Groups<'a> {
     fn fill<'b>(&mut self, chunks: &'b mut Vec<ChunkAt>) -> Option<&'b [ChunkAt]> {
         chunks.clear();
         while let Some(band) = self.bands.get(self.next.1).filter(|_| chunks.len() < self.lanes) {
+            if band.rows != self.rows {
+                self.cut(band);
+            }
             let (chunk, number) = self.next;
-            let block = band.block(chunk);
-            let kept = self.layout.kept(block.len(), self.top_k);
-            chunks.push(ChunkAt { band: number, chunk, block, kept });
-            self.next = if chunk + 1 < band.across { (chunk + 1, number) } else { (0, number + 1) };
+            let end = (chunk + self.lanes - chunks.len()).min(band.across);
+            chunks.extend(self.row[chunk..end].iter().map(|at| ChunkAt { band: number, ..*at }));
+            self.next = if end < band.across { (end, number) } else { (0, number + 1) };
         }
         (!chunks.is_empty()).then_some(chunks)
+    }
+
+    /// Finds how the chunks of a band are cut: as those of all bands of so many rows. It takes divisions, which are slow.
+    fn cut(&mut self, band: &Band) {
+        let chunks = (0..band.across).map(|chunk| {
+            let block = band.block(chunk);
+            let (cut, kept) = (self.geometry.cut(chunk, &block), self.layout.kept(block.len(), self.top_k));
+            ChunkAt { band: 0, chunk, cut, kept }
+        });
+        (self.row, self.rows) = (chunks.collect(), band.rows);
     }
 }
 
@@ -183,13 +201,16 @@ impl<'a> SectionReader<'a> {
         let mut marks = Marks::new(&geometry);
         marks.code(source, &head);
         let mut model = Model::new(geometry, head, &marks, settings.quantiser);
+        if source.plans() {
+            model.rank(&marks);
+        }
         let (mut groups, mut chunks) = (Groups::new(layout, section, settings.top_k, source.lanes()), Vec::new());
         while let Some(chunks) = groups.fill(&mut chunks) {
             // What comes after the end is zeros: harmless, but not to be read for long.
             if source.is_overrun() {
                 return Err(CodecError::SectionEnd { tensor });
             }
-            model.group.clear();
+            model.group.reset();
             model.code(source, chunks).map_err(|fault| fault.in_tensor(tensor))?;
             take(&model.group, chunks.len(), &self.expected, data)?;
         }

@@ -28,6 +28,10 @@ impl Source for Gauge<'_> {
     fn is_exhausted(&self) -> bool {
         self.reader.is_exhausted()
     }
+
+    fn plans(&self) -> bool {
+        true
+    }
 }
 
 impl Coding for Gauge<'_> {

@@ -16,12 +16,11 @@ mod path;
 use crate::bits::width_of;
 use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Zeros, in_turn};
 use crate::codec::model::head::STEPS;
-use crate::layout::Block;
 use crate::quantise::Scales;
 use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
 
-pub(crate) use crate::codec::model::cut::Geometry;
+pub(crate) use crate::codec::model::cut::{Cut, Geometry};
 pub(crate) use crate::codec::model::distance::{DISTANCE_BITS, Distances};
 pub(crate) use crate::codec::model::fit::fit;
 #[cfg(target_arch = "x86_64")]
@@ -44,7 +43,7 @@ pub(crate) struct ChunkAt {
     /// Band of the section, and chunk of the band.
     pub(crate) band: usize,
     pub(crate) chunk: usize,
-    pub(crate) block: Block,
+    pub(crate) cut: Cut,
     pub(crate) kept: usize,
 }
 
@@ -67,12 +66,17 @@ pub(crate) struct Group {
 impl Group {
     /// Makes it empty.
     pub(crate) fn clear(&mut self) {
-        (self.counts, self.scales) = ([0; LANES], [Scales::default(); LANES]);
+        self.reset();
         self.indices.clear();
         self.codes.clear();
+        self.magnitudes.clear();
+    }
+
+    /// Makes it empty but for the memory of what a reader fills in anyway.
+    pub(crate) fn reset(&mut self) {
+        (self.counts, self.scales) = ([0; LANES], [Scales::default(); LANES]);
         self.expected.clear();
         self.shares.clear();
-        self.magnitudes.clear();
     }
 }
 
@@ -110,6 +114,12 @@ impl Model {
             left: None,
             above: vec![None; geometry.across],
         }
+    }
+
+    /// Finds where elements lie in their fields, which who is to find a way to them must know.
+    #[inline(always)]
+    pub(crate) fn rank(&mut self, marks: &Marks) {
+        self.ground.rank(marks);
     }
 
     /// Codes the chunks of the group, one for each state.

@@ -196,32 +196,59 @@ fn octaves(field: __m512i) -> __m512i {
 /// What a lane found, one thing after the other.
 type List = [u32; MOST + LANE];
 
-/// Puts what a lane found together, and tells how much it is. No lane must have found more than there is room for.
+/// Puts what each lane of a vector found together, and tells how much it is. No lane must have found more than there is room for.
 #[target_feature(enable = "avx512f,popcnt")]
-#[inline]
-fn collect(found: &[[u32; LANE]], (lane, vectors): (usize, usize), list: &mut List) -> usize {
-    let steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let steps = _mm512_mullo_epi32(steps, _mm512_set1_epi32((vectors * LANE) as i32));
-    let (mut count, none) = (0, _mm512_set1_epi32(NONE as i32));
-    for found in found.chunks(vectors * LANE) {
-        let room: &mut [u32] = &mut list[count..count + LANE];
-        // SAFETY: there are sixteen steps of all vectors, but perhaps of those before this one in the last; there is room for sixteen.
-        unsafe {
-            let these = _mm512_i32gather_epi32::<4>(steps, found.as_flattened()[lane..].as_ptr().cast());
+fn collect(found: &[[u32; LANE]], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
+    let (mut counts, none) = ([0; LANE], _mm512_set1_epi32(NONE as i32));
+    for steps in found.chunks(vectors * LANE) {
+        // SAFETY: there are sixteen.
+        let rows = std::array::from_fn(|step| unsafe { _mm512_loadu_si512(steps[step * vectors].as_ptr().cast()) });
+        for ((these, list), count) in transposed(rows).into_iter().zip(&mut *lists).zip(&mut counts) {
             let some = _mm512_cmpneq_epi32_mask(these, none);
-            _mm512_storeu_si512(room.as_mut_ptr().cast(), _mm512_mask_compress_epi32(none, some, these));
-            count += some.count_ones() as usize;
+            let room: &mut [u32] = &mut list[*count..*count + LANE];
+            // SAFETY: there is room for sixteen.
+            unsafe { _mm512_storeu_si512(room.as_mut_ptr().cast(), _mm512_mask_compress_epi32(none, some, these)) };
+            *count += some.count_ones() as usize;
         }
     }
-    count
+    counts
+}
+
+/// Columns as rows.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn transposed(rows: [__m512i; LANE]) -> [__m512i; LANE] {
+    let mut all = rows;
+    for (pair, of) in all.as_chunks_mut::<2>().0.iter_mut().zip(rows.as_chunks::<2>().0) {
+        *pair = [_mm512_unpacklo_epi32(of[0], of[1]), _mm512_unpackhi_epi32(of[0], of[1])];
+    }
+    for four in all.as_chunks_mut::<4>().0 {
+        let [a, b, c, d] = *four;
+        let (low, high) = (_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c));
+        *four = [low, high, _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)];
+    }
+    // A quarter of vector `4 a + b` has column `4 * quarter + b` of rows `4 a` to `4 a + 3` now.
+    let even = |a, b| _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
+    let odd = |a, b| _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
+    let mut columns = all;
+    for b in 0..4 {
+        let [one, two, three, four] = [all[b], all[4 + b], all[8 + b], all[12 + b]];
+        let (lower, upper) = ([even(one, two), odd(one, two)], [even(three, four), odd(three, four)]);
+        columns[b] = even(lower[0], upper[0]);
+        columns[4 + b] = even(lower[1], upper[1]);
+        columns[8 + b] = odd(lower[0], upper[0]);
+        columns[12 + b] = odd(lower[1], upper[1]);
+    }
+    columns
 }
 
 /// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
 fn put(ground: &Ground, (found, vectors): (&[[u32; LANE]], usize), (walks, indices): (&mut [Walk], &mut [u16])) {
     let mut lists = [[NONE; MOST + LANE]; LANES];
-    for (lane, (walk, list)) in walks.iter_mut().zip(&mut lists).enumerate() {
-        walk.fault |= collect(&found[lane / LANE..], (lane % LANE, vectors), list) != walk.count;
+    for (vector, (walks, lists)) in walks.chunks_mut(LANE).zip(lists.chunks_mut(LANE)).enumerate() {
+        let counts = collect(&found[vector..], vectors, lists);
+        walks.iter_mut().zip(counts).for_each(|(walk, count)| walk.fault |= count != walk.count);
     }
     let mut all = [[_mm512_setzero_si512(); 2]; LANES];
     for ((walk, list), halves) in walks.iter_mut().zip(&lists).zip(&mut all) {

@@ -14,6 +14,11 @@ pub(crate) trait Source: Coding {
 
     /// Whether everything was read and is as a writer would have it.
     fn is_exhausted(&self) -> bool;
+
+    /// Whether it finds the ways of a writer again.
+    fn plans(&self) -> bool {
+        false
+    }
 }
 
 /// States, and the words that follow.

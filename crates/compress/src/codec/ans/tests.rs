@@ -54,11 +54,21 @@ fn values() -> impl Strategy<Value = usize> {
 
 /// The ground of a matrix of one band of as many chunks as there are states, with lines and columns of all classes.
 fn ground(layout: &Layout) -> Ground {
-    let geometry = Geometry::new(layout, &layout.sections()[0], 64);
+    let geometry = geometry(layout);
     let mut marks = Marks::new(&geometry);
     let all = marks.lines.iter_mut().chain(&mut marks.columns).enumerate();
     all.for_each(|(place, mark)| *mark = [(place * 7 % 6) as u8, (place % 3) as u8]);
-    Ground::new(geometry, &marks)
+    let mut ground = Ground::new(geometry, &marks);
+    ground.rank(&marks);
+    ground
+}
+
+fn geometry(layout: &Layout) -> Geometry {
+    Geometry::new(layout, &layout.sections()[0], 64)
+}
+
+fn chunk(layout: &Layout, chunk: usize) -> ChunkAt {
+    ChunkAt { band: 0, chunk, cut: geometry(layout).cut(chunk, &layout.bands()[0].block(chunk)), kept: 64 }
 }
 
 /// Codes steps. A reader is given wrong values, which it must ignore.
@@ -118,14 +128,12 @@ impl<C: Coding> Run<'_, C> {
 
     /// Each state has a chunk, and the last ones have fewer values.
     fn places(&mut self, indices: &[u16]) -> Vec<u32> {
-        let (ground, band) = (ground(&self.layout), &self.layout.bands()[0]);
-        let (mut found, mut walks) = (Vec::new(), Vec::new());
+        let (ground, mut found, mut walks) = (ground(&self.layout), Vec::new(), Vec::new());
         for lane in 0..self.coding.lanes() {
             let (first, count) = (found.len(), indices.len() / (lane + 1));
             found.extend(indices[..count].iter().map(|&index| self.hint(index)));
-            let at = ChunkAt { band: 0, chunk: lane, block: band.block(lane), kept: 64 };
             let mut walk = Walk::default();
-            ground.lay(&mut walk, &at, (first, count));
+            ground.lay(&mut walk, &chunk(&self.layout, lane), (first, count));
             walks.push(walk);
         }
         self.coding.places(&ground, &mut walks, &mut found);
@@ -168,8 +176,7 @@ proptest! {
     fn no_chunk_takes_long_whatever_comes(noise in prop::collection::vec(any::<[u8; 2]>(), 2..2000)) {
         let layout = Layout::new(64, [vec![64, 64 * LANES]]).unwrap();
         let (ground, mut walk) = (ground(&layout), Walk::default());
-        let at = ChunkAt { band: 0, chunk: 3, block: layout.bands()[0].block(3), kept: 64 };
-        ground.lay(&mut walk, &at, (0, 64));
+        ground.lay(&mut walk, &chunk(&layout, 3), (0, 64));
         let mut stream = Stream { states: [LEAST; LANES], words: &noise, next: 0 };
         let (mut path, mut found, mut steps) = (Path::new(&walk), 0, 0);
         while found < 64 {

@@ -61,7 +61,6 @@ impl Field {
 /// The fields of all chunks of a section.
 #[derive(Debug)]
 pub(crate) struct Ground {
-    geometry: Geometry,
     lines: Side,
     columns: Side,
     /// A field for each pair of classes, the most probable first: without its length.
@@ -93,13 +92,20 @@ impl Ground {
         let pairs = pairs.iter().map(|&(octaves, pair)| Field::new(low.min(octaves - least), pair)).collect::<Vec<_>>();
         let line_counts = lines.counts_of(&pairs, Field::line_class);
         let column_counts = columns.counts_of(&pairs, Field::column_class);
-        Ground { geometry, lines, columns, pairs, line_counts, column_counts, distances, low }
+        Ground { lines, columns, pairs, line_counts, column_counts, distances, low }
+    }
+
+    /// Finds where elements lie in their fields.
+    #[inline(always)]
+    pub(crate) fn rank(&mut self, marks: &Marks) {
+        self.lines.rank(&marks.lines);
+        self.columns.rank(&marks.columns);
     }
 
     /// Makes a walk one over the fields of a chunk, of whose values the first has a number in its group.
     #[inline(always)]
     pub(crate) fn lay(&self, walk: &mut Walk, at: &ChunkAt, (first, count): (usize, usize)) {
-        let &ChunkAt { band, chunk, ref block, .. } = at;
+        let &ChunkAt { band, chunk, cut, .. } = at;
         let counts = self.line_counts[band].iter().zip(&self.column_counts[chunk]);
         let mut used = 0;
         for (&pair, (&lines, &columns)) in self.pairs.iter().zip(counts) {
@@ -109,7 +115,7 @@ impl Ground {
         }
         walk.used = used;
         walk.fields[walk.used] = Field::BEHIND;
-        (walk.band, walk.block, walk.cut) = (band, chunk, self.geometry.cut(chunk, block));
+        (walk.band, walk.block, walk.cut) = (band, chunk, cut);
         (walk.first, walk.count, walk.fault) = (first, count, false);
     }
 

@@ -66,12 +66,30 @@ fn starts(marks: &[[u8; 2]]) -> Starts {
     starts
 }
 
+/// Where the next member of each class is to be put.
+struct Ends(u64);
+
+impl Ends {
+    #[inline(always)]
+    fn new(starts: &Starts) -> Ends {
+        Ends((0..CLASSES).fold(0, |ends, class| ends | u64::from(starts[class]) << (COUNT_BITS * class)))
+    }
+
+    #[inline(always)]
+    fn next(&mut self, class: u8) -> u16 {
+        let shift = COUNT_BITS * usize::from(class);
+        let end = (self.0 >> shift) as u16 & COUNT_MAX;
+        self.0 += 1 << shift;
+        end
+    }
+}
+
 /// The lines of all bands, or the columns of all blocks, each group of them by class.
 #[derive(Debug)]
 pub(crate) struct Side {
     /// No leaning, or one to a sign: bit 0 that there is one, bit 1 which.
     leans: Vec<u8>,
-    /// The class of each, and its number among those of its class and group.
+    /// The class of each, and its number among those of its class and group; where nobody asked for it nothing.
     ranks: Vec<(u8, u16)>,
     /// The numbers of a group's members, class by class.
     sorted: Vec<u16>,
@@ -83,22 +101,28 @@ impl Side {
     pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>) -> Side {
         // No leaning, one to plus, one to minus: 0, 1, 3.
         let leans = marks.iter().map(|&[_, lean]| lean + (lean >> 1)).collect();
-        let mut side =
-            Side { leans, ranks: vec![(0, 0); marks.len()], sorted: vec![0; marks.len()], groups: Vec::new() };
+        let mut side = Side { leans, ranks: Vec::new(), sorted: vec![0; marks.len()], groups: Vec::new() };
         for group in groups {
-            let starts = starts(&marks[group.clone()]);
-            let mut ends = (0..CLASSES).fold(0, |ends, class| ends | u64::from(starts[class]) << (COUNT_BITS * class));
-            let ranks = side.ranks[group.clone()].iter_mut();
-            let sorted = &mut side.sorted[group.clone()];
-            for ((member, &[class, _]), rank) in (0_u16..).zip(&marks[group.clone()]).zip(ranks) {
-                let end = (ends >> (COUNT_BITS * usize::from(class))) as u16 & COUNT_MAX;
-                *rank = (class, end - starts[usize::from(class)]);
-                sorted[usize::from(end)] = member;
-                ends += 1 << (COUNT_BITS * usize::from(class));
+            let (starts, sorted) = (starts(&marks[group.clone()]), &mut side.sorted[group.clone()]);
+            let mut ends = Ends::new(&starts);
+            for (member, &[class, _]) in (0_u16..).zip(&marks[group.clone()]) {
+                sorted[usize::from(ends.next(class))] = member;
             }
             side.groups.push((group, starts));
         }
         side
+    }
+
+    /// Finds the number of each among those of its class and group.
+    #[inline(always)]
+    pub(crate) fn rank(&mut self, marks: &[[u8; 2]]) {
+        self.ranks.clear();
+        for (group, starts) in &self.groups {
+            let mut ends = Ends::new(starts);
+            let ranks =
+                marks[group.clone()].iter().map(|&[class, _]| (class, ends.next(class) - starts[usize::from(class)]));
+            self.ranks.extend(ranks);
+        }
     }
 
     #[inline(always)]
@@ -107,7 +131,7 @@ impl Side {
         let range = range.clone();
         View {
             leans: &self.leans[range.clone()],
-            ranks: &self.ranks[range.clone()],
+            ranks: self.ranks.get(range.clone()).unwrap_or_default(),
             sorted: &self.sorted[range],
             starts,
         }
