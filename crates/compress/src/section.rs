@@ -94,6 +94,17 @@ impl SectionData {
         (&mut self.indices[start..], &mut codes[start..])
     }
 
+    /// Asks for the memory of so many coded values that are to be appended.
+    #[inline(always)]
+    pub(crate) fn prefetch_room(&mut self, values: usize) {
+        let indices = self.indices.spare_capacity_mut();
+        prefetch(&indices[..values.min(indices.len())]);
+        if let Values::OfChunks(codes, ..) | Values::OfSection(codes, _) = &mut self.values {
+            let codes = codes.spare_capacity_mut();
+            prefetch(&codes[..values.min(codes.len())]);
+        }
+    }
+
     /// Appends the coded values of several chunks. Scales say nothing if a chunk has no values, or a quantiser has none.
     pub(crate) fn append(&mut self, (indices, codes): (&[u16], &[u8]), counts: &[usize], scales: &[Scales]) {
         let mut end = self.indices.len() as u32;

@@ -211,6 +211,7 @@ impl<'a> SectionReader<'a> {
                 return Err(CodecError::SectionEnd { tensor });
             }
             model.group.reset();
+            data.prefetch_room(chunks.iter().map(|at| at.kept).sum());
             model.code(source, chunks).map_err(|fault| fault.in_tensor(tensor))?;
             take(&model.group, chunks.len(), &self.expected, data)?;
         }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, RAW_MAX, Stream, Walk};
 use crate::kernel::Avx2;
-use crate::kernel::places::{Begin, Found, NONE, STEPS, suits};
+use crate::kernel::places::{Begin, Found, NONE, suits};
 use crate::kernel::wide::LANE;
 
 /// Lanes of a vector.
@@ -46,22 +46,22 @@ struct Eight {
 #[target_feature(enable = "avx2,popcnt")]
 fn take<const V: usize>(stream: &mut Stream<'_>, found: &mut Found, (ground, walks): (&Ground, &[Walk])) {
     let mut all = std::array::from_fn::<_, V, _>(|vector| begin(stream, walks, vector));
-    found.clear();
-    while found.len() < V * STEPS {
+    let mut count = 0;
+    for rows in found.room(V).chunks_exact_mut(V) {
         let mut left = _mm256_setzero_si256();
         all.as_flattened().iter().for_each(|eight| left = _mm256_or_si256(left, eight.left));
         if _mm256_testz_si256(left, left) != 0 {
             break;
         }
-        for pair in &mut all {
-            let mut row = [NONE; LANE];
+        for (pair, row) in all.iter_mut().zip(rows) {
             for (eight, row) in pair.iter_mut().zip(row.as_chunks_mut().0) {
                 // SAFETY: each lane stands in a field of its walk, at last in the one behind all others.
                 *row = numbers(unsafe { step(eight, ground, stream, walks) });
             }
-            found.push(row);
         }
+        count += V;
     }
+    found.keep(count, V);
     for (states, eight) in stream.states.as_chunks_mut().0.iter_mut().zip(all.as_flattened()) {
         *states = numbers(eight.states);
     }
@@ -176,13 +176,8 @@ fn refill(states: __m256i, of: __m256i, stream: &mut Stream<'_>) -> __m256i {
     let upper = _mm256_srli_epi32::<{ RAW_MAX as i32 }>(states);
     let short = _mm256_and_si256(of, _mm256_cmpeq_epi32(upper, number(0)));
     let mask = _mm256_movemask_ps(_mm256_castsi256_ps(short)) as usize & 0xff;
-    // SAFETY: there are eight words, and sixteen where they are copied.
-    let words = unsafe {
-        match stream.words.get(stream.next..stream.next + EIGHT) {
-            Some(words) => _mm_loadu_si128(words.as_ptr().cast()),
-            None => _mm_loadu_si128(stream.last_words().as_ptr().cast()),
-        }
-    };
+    // SAFETY: there are sixteen words.
+    let words = unsafe { _mm_loadu_si128(stream.ahead().as_ptr().cast()) };
     // SAFETY: there are eight numbers.
     let ranks = unsafe { _mm256_loadu_si256(RANKS[mask].as_ptr().cast()) };
     let words = _mm256_permutevar8x32_epi32(_mm256_cvtepu16_epi32(words), ranks);

@@ -17,8 +17,36 @@ pub(super) const MOST: usize = 64;
 pub(super) const STEPS: usize = 640;
 /// What a lane found in a step in which it found nothing.
 pub(super) const NONE: u32 = u32::MAX;
-/// What sixteen lanes found in a step: of each step one row, or two one after the other, and as many steps as fill vectors.
-pub(crate) type Found = Vec<[u32; LANE]>;
+/// What sixteen lanes found in a step.
+pub(super) type Row = [u32; LANE];
+
+/// What was found: of each step one row, or two one after the other.
+#[derive(Default)]
+pub(crate) struct Found {
+    rows: Vec<Row>,
+    used: usize,
+}
+
+impl Found {
+    /// Room for more steps than there can be.
+    pub(super) fn room(&mut self, vectors: usize) -> &mut [Row] {
+        let rows = vectors * STEPS;
+        if self.rows.len() < rows {
+            self.rows.resize(rows, [NONE; LANE]);
+        }
+        &mut self.rows[..rows]
+    }
+
+    /// Keeps the first rows, and so many in which nothing is found that steps fill vectors.
+    pub(super) fn keep(&mut self, rows: usize, vectors: usize) {
+        self.used = rows.next_multiple_of(vectors * LANE);
+        self.rows[rows..self.used].fill([NONE; LANE]);
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows[..self.used]
+    }
+}
 
 /// Whether these are chunks such as can be read with vectors.
 pub(super) fn suits(ground: &Ground, walks: &[Walk]) -> bool {
@@ -59,7 +87,7 @@ impl Begin {
 
 /// Puts what was found in each chunk together. A chunk in which other than its number was found is at fault.
 #[inline(always)]
-pub(crate) fn collect(found: &Found, walks: &mut [Walk], elements: &mut [Element]) {
+pub(crate) fn collect(found: &[Row], walks: &mut [Walk], elements: &mut [Element]) {
     let rows = walks.len().div_ceil(LANE);
     for (lane, walk) in walks.iter_mut().enumerate() {
         let elements = &mut elements[walk.first..=walk.values().end];

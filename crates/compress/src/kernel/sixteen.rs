@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Stream, Walk};
 use crate::kernel::Avx512;
-use crate::kernel::places::{Begin, Found, MOST, NONE, STEPS, suits};
+use crate::kernel::places::{Begin, Found, MOST, NONE, Row, suits};
 use crate::kernel::wide::{LANE, load, numbers, refill, store};
 
 /// Reads the indices of a group of chunks, if they are such as this can read.
@@ -24,7 +24,7 @@ pub(crate) fn read(
             1 => take::<1>(proof, stream, found, (ground, walks)),
             _ => take::<{ LANES / LANE }>(proof, stream, found, (ground, walks)),
         }
-        put(ground, (found, vectors), (walks, indices));
+        put(ground, (found.rows(), vectors), (walks, indices));
     }
     true
 }
@@ -84,8 +84,8 @@ unsafe fn take<const V: usize>(
     });
     let table = Table { slots, low: _mm512_set1_epi32(ground.low as i32) };
     let mut all = std::array::from_fn::<_, V, _>(|vector| begin(stream, walks, vector));
-    found.clear();
-    while found.len() < V * STEPS {
+    let mut count = 0;
+    for rows in found.room(V).chunks_exact_mut(V) {
         let mut open = 0;
         for sixteen in &mut all {
             open |= _mm512_test_epi32_mask(sixteen.left, sixteen.left);
@@ -93,12 +93,13 @@ unsafe fn take<const V: usize>(
         if open == 0 {
             break;
         }
-        for sixteen in &mut all {
+        for (sixteen, row) in all.iter_mut().zip(rows) {
             // SAFETY: each lane stands in a field of its walk, at last in the one behind all others.
-            found.push(numbers(unsafe { step(sixteen, &table, stream, fields) }));
+            *row = numbers(unsafe { step(sixteen, &table, stream, fields) });
         }
+        count += V;
     }
-    found.resize(found.len().next_multiple_of(V * LANE), [NONE; LANE]);
+    found.keep(count, V);
     for (vector, sixteen) in all.iter().enumerate() {
         store(stream, vector, sixteen.states);
     }
@@ -198,7 +199,7 @@ type List = [u32; MOST + LANE];
 
 /// Puts what each lane of a vector found together, and tells how much it is. No lane must have found more than there is room for.
 #[target_feature(enable = "avx512f,popcnt")]
-fn collect(found: &[[u32; LANE]], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
+fn collect(found: &[Row], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
     let (mut counts, none) = ([0; LANE], _mm512_set1_epi32(NONE as i32));
     for steps in found.chunks(vectors * LANE) {
         // SAFETY: there are sixteen.
@@ -244,7 +245,7 @@ fn transposed(rows: [__m512i; LANE]) -> [__m512i; LANE] {
 
 /// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
-fn put(ground: &Ground, (found, vectors): (&[[u32; LANE]], usize), (walks, indices): (&mut [Walk], &mut [u16])) {
+fn put(ground: &Ground, (found, vectors): (&[Row], usize), (walks, indices): (&mut [Walk], &mut [u16])) {
     let mut lists = [[NONE; MOST + LANE]; LANES];
     for (vector, (walks, lists)) in walks.chunks_mut(LANE).zip(lists.chunks_mut(LANE)).enumerate() {
         let counts = collect(&found[vector..], vectors, lists);

@@ -40,12 +40,7 @@ pub(super) fn numbers(vector: __m512i) -> [u32; LANE] {
 pub(super) fn refill(states: __m512i, of: __mmask16, stream: &mut Stream<'_>) -> __m512i {
     let short = _mm512_mask_cmplt_epu32_mask(of, states, _mm512_set1_epi32(1 << RAW_MAX));
     // SAFETY: there are sixteen words.
-    let words = unsafe {
-        match stream.words.get(stream.next..stream.next + LANE) {
-            Some(words) => _mm256_loadu_si256(words.as_ptr().cast()),
-            None => _mm256_loadu_si256(stream.last_words().as_ptr().cast()),
-        }
-    };
+    let words = unsafe { _mm256_loadu_si256(stream.ahead().as_ptr().cast()) };
     stream.next += short.count_ones() as usize;
     let words = _mm512_maskz_expand_epi32(short, _mm512_cvtepu16_epi32(words));
     _mm512_or_si512(_mm512_mask_slli_epi32::<RAW_MAX>(states, short, states), words)

@@ -27,9 +27,28 @@ pub(crate) struct Stream<'a> {
     pub(crate) words: &'a [[u8; 2]],
     /// The next word. What comes past the end is zeros.
     pub(crate) next: usize,
+    /// The last words, and zeros.
+    #[cfg(target_arch = "x86_64")]
+    last: [[u8; 2]; 2 * AHEAD],
 }
 
-impl Stream<'_> {
+/// Words that are read at once.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = LANES / 2;
+
+impl<'a> Stream<'a> {
+    pub(crate) fn new(states: [u32; LANES], words: &'a [[u8; 2]]) -> Stream<'a> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut last = [[0; 2]; 2 * AHEAD];
+            let tail = &words[words.len().saturating_sub(AHEAD)..];
+            last[..tail.len()].copy_from_slice(tail);
+            Stream { states, words, next: 0, last }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Stream { states, words, next: 0 }
+    }
+
     #[inline(always)]
     pub(crate) fn state(&self, lane: usize) -> u32 {
         self.states[lane & (LANES - 1)]
@@ -52,13 +71,15 @@ impl Stream<'_> {
         state << (mask & WORD_BITS) | u32::from(word) & mask
     }
 
-    /// The words that are left, if they are few, and zeros.
+    /// The next words. Nothing is called on the way to them, since a caller that has its vectors in registers would have to put them all away.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn last_words(&self) -> [[u8; 2]; LANES / 2] {
-        let mut last = [[0; 2]; LANES / 2];
-        let left = self.words.get(self.next..).unwrap_or_default();
-        last.iter_mut().zip(left).for_each(|(last, word)| *last = *word);
-        last
+    #[inline(always)]
+    pub(crate) fn ahead(&self) -> &[[u8; 2]; AHEAD] {
+        let words = self.words.get(self.next..).and_then(<[_]>::first_chunk);
+        words.unwrap_or_else(|| {
+            let passed = self.next.saturating_sub(self.words.len().saturating_sub(AHEAD));
+            self.last[passed.min(AHEAD)..].first_chunk().unwrap_or(&[[0; 2]; AHEAD])
+        })
     }
 }
 
@@ -89,8 +110,7 @@ impl<'a> Reader<'a> {
         }
         let (words, part) = rest.as_chunks();
         let sound = part.is_empty() && states.iter().all(|&state| state >= LEAST);
-        let stream = Stream { states, words, next: 0 };
-        sound.then_some(Reader { lanes, stream, spare: Order::default(), level })
+        sound.then_some(Reader { lanes, stream: Stream::new(states, words), spare: Order::default(), level })
     }
 
     /// The symbol of a state's slot, and the state without it.
@@ -155,7 +175,7 @@ impl<'a> Reader<'a> {
         if let Level::Avx2(proof) = self.level
             && eight::find(proof, &mut self.stream, &mut self.spare.found, (ground, walks))
         {
-            places::collect(&self.spare.found, walks, &mut self.spare.elements);
+            places::collect(self.spare.found.rows(), walks, &mut self.spare.elements);
             return true;
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -177,7 +177,7 @@ proptest! {
         let layout = Layout::new(64, [vec![64, 64 * LANES]]).unwrap();
         let (ground, mut walk) = (ground(&layout), Walk::default());
         ground.lay(&mut walk, &chunk(&layout, 3), (0, 64));
-        let mut stream = Stream { states: [LEAST; LANES], words: &noise, next: 0 };
+        let mut stream = Stream::new([LEAST; LANES], &noise);
         let (mut path, mut found, mut steps) = (Path::new(&walk), 0, 0);
         while found < 64 {
             found += usize::from(path.step((&ground, &walk), &mut stream, 0).1);
