@@ -1,5 +1,7 @@
 //! The values of one section of an update.
 
+use std::ops::Range;
+
 use crate::kernel::prefetch;
 use crate::quantise::{Scales, Table};
 use crate::scale::value_of;
@@ -142,10 +144,15 @@ impl SectionData {
         self.indices.len()
     }
 
+    /// Where the values of chunk number `chunk` are.
+    fn range(&self, chunk: usize) -> Range<usize> {
+        self.starts[chunk] as usize..self.starts[chunk + 1] as usize
+    }
+
     /// The section's chunk number `chunk`.
     #[inline]
     pub(crate) fn run(&self, chunk: usize) -> Run<'_> {
-        let range = self.starts[chunk] as usize..self.starts[chunk + 1] as usize;
+        let range = self.range(chunk);
         let values = match &self.values {
             Values::Plain(values) => RunValues::Plain(&values[range.clone()]),
             Values::OfChunks(codes, quantiser, scales) => {
@@ -188,13 +195,14 @@ impl SectionData {
     }
 
     fn squares_of(&self, chunk: usize, scratch: &mut Vec<f32>) -> (f64, f32) {
-        match (&self.values, self.run(chunk).values) {
-            (_, RunValues::Plain(values)) => squares(values),
-            (Values::OfChunks(_, quantiser, scales), RunValues::Coded(codes, table)) => {
-                let known = squares_of_scales(*quantiser, scales[chunk], codes);
-                known.unwrap_or_else(|| squares(table.all(codes, scratch)))
-            }
-            (_, RunValues::Coded(codes, table)) => squares(table.all(codes, scratch)),
+        if let Values::OfChunks(codes, quantiser, scales) = &self.values
+            && let Some(known) = squares_of_scales(*quantiser, scales[chunk], &codes[self.range(chunk)])
+        {
+            return known;
+        }
+        match self.run(chunk).values {
+            RunValues::Plain(values) => squares(values),
+            RunValues::Coded(codes, table) => squares(table.all(codes, scratch)),
         }
     }
 }

@@ -23,12 +23,12 @@ use crate::settings::Quantiser;
 pub(crate) use crate::codec::model::cut::{Cut, Geometry};
 pub(crate) use crate::codec::model::distance::{DISTANCE_BITS, Distances};
 pub(crate) use crate::codec::model::fit::fit;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use crate::codec::model::ground::Field;
 pub(crate) use crate::codec::model::ground::{Element, Ground, Walk};
 pub(crate) use crate::codec::model::head::{Head, Shares};
 pub(crate) use crate::codec::model::marks::Marks;
 pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use crate::codec::model::{ground::Field, marks::quotient};
 
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.
 const FIRST_SCALE: f32 = 1.0 / 4096.0;

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Stream, Walk};
+use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Stream, Walk, quotient};
 use crate::kernel::Avx512;
 use crate::kernel::places::{Begin, Found, MOST, NONE, Row, suits};
 use crate::kernel::wide::{LANE, load, numbers, refill, store};
@@ -297,10 +297,10 @@ impl Chunk {
             _mm512_castsi128_si512(unsafe { _mm_loadu_si128(numbers.as_ptr().cast()) })
         };
         Chunk {
-            line_starts: eight(lines.starts),
-            column_starts: eight(columns.starts),
-            columns: eight(&columns.counts()),
-            quotients: eight(&columns.counts().map(|count| QUOTIENTS[usize::from(count)])),
+            line_starts: eight(&lines.classes.starts),
+            column_starts: eight(&columns.classes.starts),
+            columns: eight(&columns.classes.counts),
+            quotients: eight(&columns.classes.quotients),
             line: two(lines.sorted),
             column: two(columns.sorted),
             length: _mm512_set1_epi16(walk.cut.length as i16),
@@ -315,10 +315,9 @@ impl Chunk {
         // SAFETY: there are twice sixteen.
         let (one, two) =
             unsafe { (_mm512_loadu_si512(found.as_ptr().cast()), _mm512_loadu_si512(found[LANE..].as_ptr().cast())) };
-        let both = |one, two| {
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(one)), _mm512_cvtepi32_epi16(two))
-        };
-        let (number, classes) = (both(one, two), both(_mm512_srli_epi32::<16>(one), _mm512_srli_epi32::<16>(two)));
+        // In whatever order, since indices are sorted later.
+        let number = _mm512_packus_epi32(lower(one), lower(two));
+        let classes = _mm512_packus_epi32(_mm512_srli_epi32::<16>(one), _mm512_srli_epi32::<16>(two));
         let class =
             |shift| _mm512_and_si512(_mm512_srlv_epi16(classes, _mm512_set1_epi16(shift)), _mm512_set1_epi16(7));
         let (line_class, column_class) = (class((Field::LINE - 16) as i16), class((Field::COLUMN - 16) as i16));
@@ -341,6 +340,13 @@ impl Chunk {
             _mm512_cmpeq_epi16_mask(line_class, _mm512_set1_epi16(7)) | _mm512_cmpge_epu16_mask(index, self.elements);
         (_mm512_mask_blend_epi16(none, index, _mm512_set1_epi16(-1)), nowhere & !none == 0)
     }
+}
+
+/// The lower halves of numbers.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn lower(numbers: __m512i) -> __m512i {
+    _mm512_and_si512(numbers, _mm512_set1_epi32(0xffff))
 }
 
 /// As many as 64 numbers, and zeros.
@@ -372,10 +378,10 @@ fn two_of_bytes(bytes: &[u8]) -> [__m512i; 2] {
 fn lean(ground: &Ground, walk: &Walk, indices: &[u16], leans: &mut [u8]) {
     let ((lines, columns), length) = (ground.sides(walk), walk.cut.length);
     let (of_lines, of_columns) = (two_of_bytes(lines.leans), two_of_bytes(columns.leans));
-    let (wide, quotient) = (_mm512_set1_epi16(length as i16), _mm512_set1_epi16(QUOTIENTS[length] as i16));
+    let (wide, reciprocal) = (_mm512_set1_epi16(length as i16), _mm512_set1_epi16(quotient(length as u16) as i16));
     let mut all = [0; MOST];
     for (indices, all) in two(indices).into_iter().zip(all.as_chunks_mut::<{ 2 * LANE }>().0) {
-        let line = _mm512_mulhi_epu16(indices, quotient);
+        let line = _mm512_mulhi_epu16(indices, reciprocal);
         let rest = _mm512_sub_epi16(indices, _mm512_mullo_epi16(line, wide));
         let more = _mm512_cmpge_epu16_mask(rest, wide);
         let line = _mm512_mask_add_epi16(line, more, line, _mm512_set1_epi16(1));
@@ -391,17 +397,6 @@ fn lean(ground: &Ground, walk: &Walk, indices: &[u16], leans: &mut [u8]) {
     }
     leans.copy_from_slice(&all[..leans.len()]);
 }
-
-/// `2^16` divided by so many, rounded down; one less for one. A number below 4096 times that is the number's quotient, or one less.
-static QUOTIENTS: [u16; MOST + 1] = {
-    let mut quotients = [u16::MAX; MOST + 1];
-    let mut number = 2;
-    while number <= MOST {
-        quotients[number] = ((1 << 16) / number) as u16;
-        number += 1;
-    }
-    quotients
-};
 
 /// Sorts 64 numbers by a bitonic network.
 #[target_feature(enable = "avx512f,avx512bw")]

@@ -36,8 +36,41 @@ impl Marks {
     }
 }
 
-/// Where the members of each class begin among the sorted ones; behind the last class, where they end.
-pub(crate) type Starts = [u16; 8];
+/// A number for each class, and for as many more as fill a vector.
+pub(crate) type ByClass = [u16; 8];
+
+/// The members of each class of a group.
+#[derive(Debug)]
+pub(crate) struct Classes {
+    /// Where they begin among the sorted ones; behind the last class, where they end.
+    pub(crate) starts: ByClass,
+    /// How many there are.
+    pub(crate) counts: ByClass,
+    /// For vectors, [`quotient`] of that.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) quotients: ByClass,
+}
+
+impl Classes {
+    #[inline(always)]
+    fn new(marks: &[[u8; 2]]) -> Classes {
+        let starts = starts(marks);
+        let counts = std::array::from_fn(|class| starts[(class + 1).min(starts.len() - 1)] - starts[class]);
+        Classes {
+            starts,
+            counts,
+            #[cfg(target_arch = "x86_64")]
+            quotients: counts.map(quotient),
+        }
+    }
+}
+
+/// `2^16` divided by so many, rounded down; one less for one, and nothing for none. A number below `2^12` times that is the number's
+/// quotient, or one less.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn quotient(number: u16) -> u16 {
+    (1_u32 << 16).checked_div(number.into()).unwrap_or(0).min(u16::MAX.into()) as u16
+}
 
 /// One over how many columns of a class there may be, in 2^-32, rounded up.
 static RECIPROCALS: [u64; 512] = {
@@ -56,7 +89,7 @@ const COUNT_MAX: u16 = (1 << COUNT_BITS) - 1;
 
 /// Where the members of each class begin when they are sorted.
 #[inline(always)]
-fn starts(marks: &[[u8; 2]]) -> Starts {
+fn starts(marks: &[[u8; 2]]) -> ByClass {
     let counts = marks.iter().fold(0_u64, |counts, &[class, _]| counts + (1 << (COUNT_BITS * usize::from(class))));
     let mut starts = [0; 8];
     for class in 0..starts.len() - 1 {
@@ -71,7 +104,7 @@ struct Ends(u64);
 
 impl Ends {
     #[inline(always)]
-    fn new(starts: &Starts) -> Ends {
+    fn new(starts: &ByClass) -> Ends {
         Ends((0..CLASSES).fold(0, |ends, class| ends | u64::from(starts[class]) << (COUNT_BITS * class)))
     }
 
@@ -93,7 +126,7 @@ pub(crate) struct Side {
     ranks: Vec<(u8, u16)>,
     /// The numbers of a group's members, class by class.
     sorted: Vec<u16>,
-    groups: Vec<(Range<usize>, Starts)>,
+    groups: Vec<(Range<usize>, Classes)>,
 }
 
 impl Side {
@@ -103,12 +136,12 @@ impl Side {
         let leans = marks.iter().map(|&[_, lean]| lean + (lean >> 1)).collect();
         let mut side = Side { leans, ranks: Vec::new(), sorted: vec![0; marks.len()], groups: Vec::new() };
         for group in groups {
-            let (starts, sorted) = (starts(&marks[group.clone()]), &mut side.sorted[group.clone()]);
-            let mut ends = Ends::new(&starts);
+            let (classes, sorted) = (Classes::new(&marks[group.clone()]), &mut side.sorted[group.clone()]);
+            let mut ends = Ends::new(&classes.starts);
             for (member, &[class, _]) in (0_u16..).zip(&marks[group.clone()]) {
                 sorted[usize::from(ends.next(class))] = member;
             }
-            side.groups.push((group, starts));
+            side.groups.push((group, classes));
         }
         side
     }
@@ -117,7 +150,7 @@ impl Side {
     #[inline(always)]
     pub(crate) fn rank(&mut self, marks: &[[u8; 2]]) {
         self.ranks.clear();
-        for (group, starts) in &self.groups {
+        for (group, Classes { starts, .. }) in &self.groups {
             let mut ends = Ends::new(starts);
             let ranks =
                 marks[group.clone()].iter().map(|&[class, _]| (class, ends.next(class) - starts[usize::from(class)]));
@@ -127,13 +160,13 @@ impl Side {
 
     #[inline(always)]
     pub(crate) fn group(&self, number: usize) -> View<'_> {
-        let (range, starts) = &self.groups[number];
+        let (range, classes) = &self.groups[number];
         let range = range.clone();
         View {
             leans: &self.leans[range.clone()],
             ranks: self.ranks.get(range.clone()).unwrap_or_default(),
             sorted: &self.sorted[range],
-            starts,
+            classes,
         }
     }
 
@@ -149,8 +182,7 @@ impl Side {
 
     /// How many there are of each class.
     pub(crate) fn counts(&self) -> [u64; CLASSES] {
-        let of_all =
-            |class: usize| self.groups.iter().map(|(_, starts)| u64::from(starts[class + 1] - starts[class])).sum();
+        let of_all = |class: usize| self.groups.iter().map(|(_, classes)| u64::from(classes.counts[class])).sum();
         std::array::from_fn(of_all)
     }
 }
@@ -161,21 +193,14 @@ pub(crate) struct View<'a> {
     pub(crate) leans: &'a [u8],
     pub(crate) ranks: &'a [(u8, u16)],
     pub(crate) sorted: &'a [u16],
-    pub(crate) starts: &'a Starts,
+    pub(crate) classes: &'a Classes,
 }
 
 impl View<'_> {
     /// How many there are of a class; none of those that do not exist.
     #[inline(always)]
     pub(crate) fn count(&self, class: usize) -> u32 {
-        let end = self.starts[(class + 1).min(self.starts.len() - 1)];
-        u32::from(end - self.starts[class])
-    }
-
-    /// How many there are of each class.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn counts(&self) -> Starts {
-        std::array::from_fn(|class| self.starts[(class + 1).min(self.starts.len() - 1)] - self.starts[class])
+        self.classes.counts[class].into()
     }
 
     /// In which row of as many as there are of a class a number is, and where in it: exact for what a field has.
@@ -189,7 +214,7 @@ impl View<'_> {
     /// Number `rank` of a class, or what is none.
     #[inline(always)]
     pub(crate) fn member(&self, class: usize, rank: u32) -> u32 {
-        let place = usize::from(self.starts[class]) + rank as usize;
+        let place = usize::from(self.classes.starts[class]) + rank as usize;
         self.sorted.get(place).copied().unwrap_or(u16::MAX).into()
     }
 }
