@@ -9,6 +9,8 @@ pub(crate) mod bits;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod eight;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod fields;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod places;
 mod select;
 #[cfg(target_arch = "x86_64")]

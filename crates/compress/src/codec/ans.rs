@@ -11,6 +11,7 @@ mod writer;
 use std::ops::Range;
 
 use crate::codec::model::{Ground, Shares, Walk};
+use crate::kernel::Level;
 
 pub(crate) use reader::{Reader, Source, Stream};
 #[cfg(target_arch = "x86_64")]
@@ -99,6 +100,11 @@ impl Zeros<'_> {
 pub(crate) trait Coding {
     /// Number of states.
     fn lanes(&self) -> usize;
+
+    /// The vector instructions that it uses.
+    fn level(&self) -> Level {
+        Level::Plain
+    }
 
     /// A symbol of a table.
     fn symbol(&mut self, lane: usize, table: impl Symbols, value: u32) -> u32;

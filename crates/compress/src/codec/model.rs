@@ -28,7 +28,10 @@ pub(crate) use crate::codec::model::head::{Head, Shares};
 pub(crate) use crate::codec::model::marks::Marks;
 pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use crate::codec::model::{ground::Field, marks::quotient};
+pub(crate) use crate::codec::model::{
+    ground::{FIELDS_ROOM, Field, WALK_ROOM},
+    marks::quotient,
+};
 
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.
 const FIRST_SCALE: f32 = 1.0 / 4096.0;
@@ -183,7 +186,7 @@ impl Model {
         let (ground, walks) = (&self.ground, &mut self.walks[..chunks.len()]);
         let mut first = 0;
         for ((walk, at), &count) in walks.iter_mut().zip(chunks).zip(&self.group.counts) {
-            ground.lay(walk, at, (first, count));
+            ground.lay(walk, at, (first, count), coding.level());
             first += count;
         }
         let Group { indices, expected, shares, .. } = &mut self.group;

@@ -201,6 +201,11 @@ impl Coding for Reader<'_> {
     }
 
     #[inline(always)]
+    fn level(&self) -> Level {
+        self.level
+    }
+
+    #[inline(always)]
     fn symbol(&mut self, lane: usize, table: impl Symbols, _: u32) -> u32 {
         let (symbol, state) = Reader::take(self.stream.state(lane), table);
         self.stream.refill(lane, state);

@@ -2,7 +2,6 @@ use super::writer::divide;
 use super::*;
 use crate::codec::model::Geometry;
 use crate::codec::model::{ChunkAt, Marks, Path, Walk};
-use crate::kernel::Level;
 use crate::{Layout, Quantiser, Settings};
 use proptest::prelude::*;
 
@@ -133,7 +132,7 @@ impl<C: Coding> Run<'_, C> {
             let (first, count) = (found.len(), indices.len() / (lane + 1));
             found.extend(indices[..count].iter().map(|&index| self.hint(index)));
             let mut walk = Walk::default();
-            ground.lay(&mut walk, &chunk(&self.layout, lane), (first, count));
+            ground.lay(&mut walk, &chunk(&self.layout, lane), (first, count), self.coding.level());
             walks.push(walk);
         }
         self.coding.places(&ground, &mut walks, &mut found);
@@ -176,7 +175,7 @@ proptest! {
     fn no_chunk_takes_long_whatever_comes(noise in prop::collection::vec(any::<[u8; 2]>(), 2..2000)) {
         let layout = Layout::new(64, [vec![64, 64 * LANES]]).unwrap();
         let (ground, mut walk) = (ground(&layout), Walk::default());
-        ground.lay(&mut walk, &chunk(&layout, 3), (0, 64));
+        ground.lay(&mut walk, &chunk(&layout, 3), (0, 64), Level::Plain);
         let mut stream = Stream::new([LEAST; LANES], &noise);
         let (mut path, mut found, mut steps) = (Path::new(&walk), 0, 0);
         while found < 64 {

@@ -203,6 +203,11 @@ impl Coding for Writer {
     }
 
     #[inline(always)]
+    fn level(&self) -> Level {
+        self.level
+    }
+
+    #[inline(always)]
     fn symbol(&mut self, lane: usize, table: impl Symbols, value: u32) -> u32 {
         self.push(lane, SHARE_BITS, table.slots(value), false);
         value

@@ -11,9 +11,15 @@ use crate::codec::model::ChunkAt;
 use crate::codec::model::cut::{Cut, Geometry};
 use crate::codec::model::distance::{Distances, table_of};
 use crate::codec::model::marks::{CLASSES, Marks, Side, View};
+use crate::kernel::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::fields;
 
 /// Most fields of a chunk.
 pub(crate) const FIELDS: usize = CLASSES * CLASSES;
+/// As many as fill vectors, and what a vector that is written behind the last field takes.
+pub(crate) const FIELDS_ROOM: usize = FIELDS.next_multiple_of(16);
+pub(crate) const WALK_ROOM: usize = FIELDS + 16;
 
 /// The elements of a line class and a column class, packed: how many (bits 0 to 16), how many octaves more probable than the
 /// least ones (17 to 20), the classes (21 to 23, 24 to 26).
@@ -66,8 +72,8 @@ pub(crate) struct Ground {
     /// A field for each pair of classes, the most probable first: without its length.
     pairs: Vec<Field>,
     /// For each band how many lines, and for each block how many columns, there are in the class of each pair.
-    line_counts: Vec<[u16; FIELDS]>,
-    column_counts: Vec<[u16; FIELDS]>,
+    line_counts: Vec<[u16; FIELDS_ROOM]>,
+    column_counts: Vec<[u16; FIELDS_ROOM]>,
     pub(crate) distances: &'static Distances,
     pub(crate) low: u32,
 }
@@ -104,16 +110,14 @@ impl Ground {
 
     /// Makes a walk one over the fields of a chunk, of whose values the first has a number in its group.
     #[inline(always)]
-    pub(crate) fn lay(&self, walk: &mut Walk, at: &ChunkAt, (first, count): (usize, usize)) {
+    pub(crate) fn lay(&self, walk: &mut Walk, at: &ChunkAt, (first, count): (usize, usize), level: Level) {
         let &ChunkAt { band, chunk, cut, .. } = at;
-        let counts = self.line_counts[band].iter().zip(&self.column_counts[chunk]);
-        let mut used = 0;
-        for (&pair, (&lines, &columns)) in self.pairs.iter().zip(counts) {
-            let len = u32::from(lines) * u32::from(columns);
-            walk.fields[used] = Field(pair.0 | len);
-            used += usize::from(len > 0);
-        }
-        walk.used = used;
+        let counts = [&self.line_counts[band], &self.column_counts[chunk]];
+        walk.used = match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(proof) => fields::lay(proof, &self.pairs, counts, &mut walk.fields),
+            _ => lay(&self.pairs, counts, &mut walk.fields),
+        };
         walk.fields[walk.used] = Field::BEHIND;
         (walk.band, walk.block, walk.cut) = (band, chunk, cut);
         (walk.first, walk.count, walk.fault) = (first, count, false);
@@ -126,11 +130,23 @@ impl Ground {
     }
 }
 
+/// Lays out the fields of those pairs of which there are elements, and tells how many they are.
+#[inline(always)]
+fn lay(pairs: &[Field], [lines, columns]: [&[u16; FIELDS_ROOM]; 2], fields: &mut [Field; WALK_ROOM]) -> usize {
+    let mut used = 0;
+    for (&pair, (&lines, &columns)) in pairs.iter().zip(lines.iter().zip(columns)) {
+        let len = u32::from(lines) * u32::from(columns);
+        fields[used] = Field(pair.0 | len);
+        used += usize::from(len > 0);
+    }
+    used
+}
+
 /// A way through the fields of a chunk.
 #[derive(Debug, Clone)]
 pub(crate) struct Walk {
     /// Those that have elements, and what lies behind them.
-    pub(crate) fields: [Field; FIELDS + 1],
+    pub(crate) fields: [Field; WALK_ROOM],
     /// Number of fields that have elements.
     pub(crate) used: usize,
     band: usize,
@@ -145,7 +161,7 @@ pub(crate) struct Walk {
 
 impl Default for Walk {
     fn default() -> Walk {
-        let (fields, cut) = ([Field::BEHIND; FIELDS + 1], Cut::default());
+        let (fields, cut) = ([Field::BEHIND; WALK_ROOM], Cut::default());
         Walk { fields, used: 0, band: 0, block: 0, cut, first: 0, count: 0, fault: false }
     }
 }

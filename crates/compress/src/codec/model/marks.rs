@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::codec::ans::Coding;
 use crate::codec::model::cut::Geometry;
-use crate::codec::model::ground::{FIELDS, Field};
+use crate::codec::model::ground::{FIELDS_ROOM, Field};
 use crate::codec::model::head::Head;
 
 /// How crowded a line or column can be.
@@ -171,9 +171,9 @@ impl Side {
     }
 
     /// For each group, how many there are of the class that each field says.
-    pub(crate) fn counts_of(&self, fields: &[Field], class: impl Fn(Field) -> usize) -> Vec<[u16; FIELDS]> {
+    pub(crate) fn counts_of(&self, fields: &[Field], class: impl Fn(Field) -> usize) -> Vec<[u16; FIELDS_ROOM]> {
         let counts = |group: usize| {
-            let (view, mut counts) = (self.group(group), [0; FIELDS]);
+            let (view, mut counts) = (self.group(group), [0; FIELDS_ROOM]);
             counts.iter_mut().zip(fields).for_each(|(count, &field)| *count = view.count(class(field)) as u16);
             counts
         };
