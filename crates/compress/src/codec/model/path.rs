@@ -92,6 +92,15 @@ pub(crate) struct Targets {
     sorted: Vec<u32>,
 }
 
+/// Where the elements of a field have their places: each takes `2^octaves` of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spot {
+    start: u32,
+    columns: u16,
+    octaves: u8,
+    number: u8,
+}
+
 /// Shows the steps to all of some values, whose indices rise.
 #[inline(always)]
 pub(crate) fn plan(
@@ -100,14 +109,16 @@ pub(crate) fn plan(
     targets: &mut Targets,
     mut visit: impl FnMut(Step),
 ) {
-    let fields = &walk.fields[..walk.used];
     let starts = targets.sort(ground, walk, indices);
+    let octaves_of = |number: usize| walk.fields[number].octaves();
     let (mut number, mut place) = (0, 0);
+    let (mut end, mut octaves) = (starts[1], octaves_of(0));
     for &target in &targets.sorted {
         loop {
-            if place >= starts[number + 1] {
+            if place >= end {
                 visit(Step::default());
                 number += 1;
+                (end, octaves) = (starts[number + 1], octaves_of(number));
                 continue;
             }
             let segment = ground.distances.segment((target - place) >> ground.low);
@@ -117,41 +128,43 @@ pub(crate) fn plan(
                 place += base;
                 continue;
             }
-            let octaves = fields[number].octaves();
             let width = ground.low + u32::from(segment.double) - octaves;
             visit(Step::new(segment.number, (target - place - base) >> octaves, width));
             break;
         }
-        while target >= starts[number + 1] {
-            let (octaves, finer) = (fields[number].octaves(), fields[number + 1].octaves());
+        while target >= end {
+            let before = octaves;
             number += 1;
-            let rest = (target - starts[number]) >> finer;
-            visit(Step::new(0, rest & ((1 << (octaves - finer)) - 1), octaves - finer));
+            (end, octaves) = (starts[number + 1], octaves_of(number));
+            let (rest, width) = ((target - starts[number]) >> octaves, before - octaves);
+            visit(Step::new(0, rest & ((1 << width) - 1), width));
         }
-        place = target + (1 << fields[number].octaves());
+        place = target + (1 << octaves);
     }
 }
 
 impl Targets {
-    /// Finds the places of values among the elements of all fields, each of which takes `2^octaves` places, and sorts them.
-    /// Returns where each field begins, and the end of the last.
+    /// Finds the places of values among the elements of all fields, and sorts them. Returns where each field begins, and the end of the last.
     #[inline(always)]
-    fn sort(&mut self, ground: &Ground, walk: &Walk, indices: &[u16]) -> [u32; FIELDS + 1] {
-        let (mut starts, mut numbers) = ([0; FIELDS + 1], [0_u8; 64]);
-        for ((number, &field), at) in (0_u8..).zip(&walk.fields[..walk.used]).zip(1..) {
-            starts[at] = starts[at - 1] + (field.len() << field.octaves());
-            numbers[field.line_class() << 3 | field.column_class()] = number;
-        }
-        let mut counts = [0_u16; FIELDS + 1];
+    fn sort(&mut self, ground: &Ground, walk: &Walk, indices: &[u16]) -> [u32; FIELDS + 2] {
+        let (mut starts, mut spots) = ([u32::MAX; FIELDS + 2], [Spot::default(); 64]);
         let (lines, columns) = ground.sides(walk);
+        let mut end = 0;
+        for (number, (&field, start)) in (0_u8..).zip(walk.fields[..walk.used].iter().zip(&mut starts)) {
+            (*start, end) = (end, end + (field.len() << field.octaves()));
+            let (octaves, wide) = (field.octaves() as u8, columns.count(field.column_class()) as u16);
+            let pair = field.line_class() << 3 | field.column_class();
+            spots[pair] = Spot { start: *start, columns: wide, octaves, number };
+        }
+        starts[walk.used] = end;
+        let mut counts = [0_u16; FIELDS + 1];
         self.found.clear();
         self.found.extend(indices.iter().map(|&index| {
             let (line, column) = walk.line_and_column(index);
             let ((line, row), (class, rank)) = (lines.ranks[line], columns.ranks[column]);
-            let number = numbers[usize::from(line << 3 | class) & 63];
-            let rank = u32::from(row) * columns.count(class.into()) + u32::from(rank);
+            let Spot { start, columns, octaves, number } = spots[usize::from(line << 3 | class) & 63];
             counts[usize::from(number) + 1] += 1;
-            (number, starts[usize::from(number)] + (rank << walk.fields[usize::from(number)].octaves()))
+            (number, start + ((u32::from(row) * u32::from(columns) + u32::from(rank)) << octaves))
         }));
         (1..=FIELDS).for_each(|number| counts[number] += counts[number - 1]);
         self.sorted.resize(indices.len(), 0);
