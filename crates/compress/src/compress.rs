@@ -1,7 +1,5 @@
 //! Error feedback in, payload bytes out.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use crate::codec::{encode_section, join};
@@ -82,6 +80,8 @@ enum Residual {
 /// Working space of one thread.
 #[derive(Default)]
 pub(crate) struct Scratch {
+    /// The chunks of the panel.
+    blocks: Vec<Block>,
     /// Chunks side by side, each in one piece.
     panel: Vec<f32>,
     /// The largest magnitudes in each column of the panel, as bits: chunk by chunk those of the even rows and those of the odd ones.
@@ -271,11 +271,14 @@ fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a m
 pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scratch: &mut Scratch) {
     work.part.clear();
     for panel in work.band.panels() {
-        accumulate(&mut work, panel.clone(), scratch);
-        let (first, mut start) = (work.band.block(panel.start).start, 0);
-        for block in panel.map(|index| work.band.block(index)) {
-            compress_chunk(compact, &mut work, (block, start, block.start - first), scratch);
-            start += block.len();
+        scratch.blocks.clear();
+        scratch.blocks.extend(panel.map(|chunk| work.band.block(chunk)));
+        accumulate(&mut work, scratch);
+        let (mut column, mut start) = (0, 0);
+        for number in 0..scratch.blocks.len() {
+            let block = scratch.blocks[number];
+            compress_chunk(compact, &mut work, (block, start, column), scratch);
+            (start, column) = (start + block.len(), column + block.width);
         }
     }
 }
@@ -283,17 +286,15 @@ pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scrat
 /// Applies `delta` to the feedback of some chunks, and copies them chunk by chunk into the panel. Memory is what this waits for, so that
 /// the largest of each column cost nothing here.
 #[inline(always)]
-fn accumulate(work: &mut BandWork<'_>, chunks: Range<usize>, Scratch { panel, peaks, .. }: &mut Scratch) {
-    let (band, first) = (work.band, work.band.block(chunks.start));
-    let last = band.block(chunks.end - 1);
-    let columns = last.start + last.width - first.start;
-    panel.resize(band.rows * columns, 0.0);
+fn accumulate(work: &mut BandWork<'_>, Scratch { blocks, panel, peaks, .. }: &mut Scratch) {
+    let (rows, columns) = (work.band.rows, blocks.iter().map(|block| block.width).sum::<usize>());
+    panel.resize(rows * columns, 0.0);
     peaks.clear();
     peaks.resize(2 * columns, 0);
-    for row in 0..band.rows {
+    for row in 0..rows {
         let (mut start, mut peaks) = (0, &mut peaks[..]);
-        for block in chunks.clone().map(|index| band.block(index)) {
-            let (run, ahead) = (block.run(row), block.run((row + 1).min(band.rows - 1)));
+        for block in &*blocks {
+            let (run, ahead) = (block.run(row), block.run((row + 1).min(rows - 1)));
             prefetch(&work.feedback[ahead.clone()]);
             let (feedback, copy) = (&mut work.feedback[run.clone()], &mut panel[start..][block.run_of_chunk(row)]);
             let (mine, others) = peaks.split_at_mut(2 * block.width);
@@ -327,7 +328,7 @@ fn compress_chunk(
     (block, start, column): (Block, usize, usize),
     scratch: &mut Scratch,
 ) {
-    let Scratch { panel, peaks, candidates, selected } = scratch;
+    let Scratch { panel, peaks, candidates, selected, .. } = scratch;
     let (chunk, quantiser) = (&mut panel[start..start + block.len()], work.settings.quantiser);
     let mut peaks = &peaks[2 * column..2 * (column + block.width)];
     if peaks.iter().copied().fold(0, u32::max) > LARGEST.to_bits() {
