@@ -21,6 +21,8 @@ use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::{Cut, Geometry};
+#[cfg(test)]
+pub(crate) use crate::codec::model::distance::table_of;
 pub(crate) use crate::codec::model::distance::{DISTANCE_BITS, Distances};
 pub(crate) use crate::codec::model::fit::fit;
 pub(crate) use crate::codec::model::ground::{Element, Ground, Walk};

@@ -7,7 +7,7 @@
 
 use std::mem::offset_of;
 
-use crate::codec::{DISTANCE_BITS, Element, Ground, RAW_MAX, Walk};
+use crate::codec::{DISTANCE_BITS, Element, Ground, LANES, RAW_MAX, Walk};
 use crate::kernel::wide::LANE;
 
 /// Most values of a chunk, and most of its lines and of its columns.
@@ -20,11 +20,20 @@ pub(super) const NONE: u32 = u32::MAX;
 /// What sixteen lanes found in a step.
 pub(super) type Row = [u32; LANE];
 
+/// What a lane found, one thing after the other.
+pub(super) type List = [u32; MOST + LANE];
+
 /// What was found: of each step one row, or two one after the other.
-#[derive(Default)]
 pub(crate) struct Found {
     rows: Vec<Row>,
     used: usize,
+    lists: [List; LANES],
+}
+
+impl Default for Found {
+    fn default() -> Found {
+        Found { rows: Vec::new(), used: 0, lists: [[NONE; MOST + LANE]; LANES] }
+    }
 }
 
 impl Found {
@@ -41,6 +50,11 @@ impl Found {
     pub(super) fn keep(&mut self, rows: usize, vectors: usize) {
         self.used = rows.next_multiple_of(vectors * LANE);
         self.rows[rows..self.used].fill([NONE; LANE]);
+    }
+
+    /// The rows, and memory to put together what each lane found.
+    pub(super) fn parts(&mut self) -> (&[Row], &mut [List; LANES]) {
+        (&self.rows[..self.used], &mut self.lists)
     }
 
     pub(crate) fn rows(&self) -> &[Row] {

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Stream, Walk, quotient};
 use crate::kernel::Avx512;
-use crate::kernel::places::{Begin, Found, MOST, NONE, Row, suits};
+use crate::kernel::places::{Begin, Found, List, MOST, NONE, Row, suits};
 use crate::kernel::wide::{LANE, load, numbers, refill, store};
 
 /// Reads the indices of a group of chunks, if they are such as this can read.
@@ -24,7 +24,7 @@ pub(crate) fn read(
             1 => take::<1>(proof, stream, found, (ground, walks)),
             _ => take::<{ LANES / LANE }>(proof, stream, found, (ground, walks)),
         }
-        put(ground, (found.rows(), vectors), (walks, indices));
+        put(ground, (found, vectors), (walks, indices));
     }
     true
 }
@@ -194,9 +194,6 @@ fn octaves(field: __m512i) -> __m512i {
     _mm512_and_si512(_mm512_srli_epi32::<{ Field::OCTAVES }>(field), _mm512_set1_epi32(0xf))
 }
 
-/// What a lane found, one thing after the other.
-type List = [u32; MOST + LANE];
-
 /// Puts what each lane of a vector found together, and tells how much it is. No lane must have found more than there is room for.
 #[target_feature(enable = "avx512f,popcnt")]
 fn collect(found: &[Row], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
@@ -245,14 +242,17 @@ fn transposed(rows: [__m512i; LANE]) -> [__m512i; LANE] {
 
 /// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
-fn put(ground: &Ground, (found, vectors): (&[Row], usize), (walks, indices): (&mut [Walk], &mut [u16])) {
-    let mut lists = [[NONE; MOST + LANE]; LANES];
+fn put(ground: &Ground, (found, vectors): (&mut Found, usize), (walks, indices): (&mut [Walk], &mut [u16])) {
+    let (rows, lists) = found.parts();
     for (vector, (walks, lists)) in walks.chunks_mut(LANE).zip(lists.chunks_mut(LANE)).enumerate() {
-        let counts = collect(&found[vector..], vectors, lists);
-        walks.iter_mut().zip(counts).for_each(|(walk, count)| walk.fault |= count != walk.count);
+        let counts = collect(&rows[vector..], vectors, lists);
+        for ((walk, list), count) in walks.iter_mut().zip(lists).zip(counts) {
+            walk.fault |= count != walk.count;
+            list[count..].fill(NONE);
+        }
     }
     let mut all = [[_mm512_setzero_si512(); 2]; LANES];
-    for ((walk, list), halves) in walks.iter_mut().zip(&lists).zip(&mut all) {
+    for ((walk, list), halves) in walks.iter_mut().zip(&*lists).zip(&mut all) {
         let chunk = Chunk::new(ground, walk);
         for (half, found) in halves.iter_mut().zip(list.as_chunks().0) {
             let (indices, sound) = chunk.indices(found);

@@ -1,7 +1,7 @@
 use super::writer::divide;
 use super::*;
 use crate::codec::model::Geometry;
-use crate::codec::model::{ChunkAt, Marks, Path, Walk};
+use crate::codec::model::{ChunkAt, Marks, Path, Step as WriterStep, Walk, table_of};
 use crate::{Layout, Quantiser, Settings};
 use proptest::prelude::*;
 
@@ -184,6 +184,29 @@ proptest! {
         }
         // One for each value, two for each field, one for each nine elements that are passed over.
         prop_assert!(steps <= 64 + 2 * 36 + 4096 / 9 + 36);
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn vectors_write_steps_as_plain_code_does(
+        table in 0_u64..8, lanes in prop::sample::select(vec![LANES / 2, LANES]),
+        states in any::<[u32; LANES]>(), noise in prop::collection::vec(any::<[u16; 2]>(), 0..8 * LANES),
+    ) {
+        let Some(proof) = crate::kernel::Avx512::detect() else { return Ok(()) };
+        let (distances, _) = table_of(8 * (8 + table), 8);
+        let segments = distances.segment(u32::from(u16::MAX)).number + 1;
+        let steps = noise.iter().map(|&[kind, raw]| {
+            let width = (kind >> 8) as u8 % 11;
+            WriterStep { raw: raw & ((1 << width) - 1), width, segment: kind as u8 % segments }
+        });
+        let mut steps = steps.collect::<Vec<_>>();
+        steps.resize(steps.len().next_multiple_of(lanes), WriterStep::default());
+        let new = || Output { states: states.map(|state| state.max(LEAST)), words: vec![[0; 2]; steps.len() + LANES], place: 0 };
+        let (mut plain, mut vectors) = (new(), new());
+        plain.rows(distances, (lanes, &steps));
+        crate::kernel::steps::write(proof, &mut vectors, distances, (lanes, &steps));
+        prop_assert_eq!(plain.states, vectors.states);
+        prop_assert_eq!(&plain.words[..plain.place], &vectors.words[..vectors.place]);
     }
 
     #[test]

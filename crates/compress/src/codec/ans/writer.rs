@@ -99,9 +99,7 @@ impl Writer {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (self.level, low);
-        for row in steps.chunks(self.lanes).rev() {
-            (0..self.lanes).rev().zip(row).for_each(|(lane, &step)| output.step(lane, step, distances));
-        }
+        output.rows(distances, (self.lanes, steps));
     }
 }
 
@@ -132,6 +130,14 @@ impl Output {
             self.states[lane] = put(put(state, slots, SHARE_BITS), first.slots(), SHARE_BITS);
         } else {
             self.states[lane] = put(self.room(lane, share, symbol.bits.into()), slots, symbol.bits.into());
+        }
+    }
+
+    /// Writes rows of steps, the last row first.
+    #[inline(always)]
+    pub(crate) fn rows(&mut self, distances: &Distances, (lanes, rows): (usize, &[Step])) {
+        for row in rows.chunks(lanes).rev() {
+            (0..lanes).rev().zip(row).for_each(|(lane, &step)| self.step(lane, step, distances));
         }
     }
 

@@ -85,26 +85,29 @@ pub(super) fn shares<const N: usize>(seen: &[usize]) -> [u8; N] {
 #[inline(always)]
 fn classes(marks: &mut [[u8; 2]], seen: &[u32]) -> Option<[u8; CLASSES - 1]> {
     let expected = LOG2_E * seen.iter().copied().map(i64::from).sum::<i64>() / marks.len() as i64;
+    // Those with the same number of values get the same class.
+    let most = seen.iter().copied().max().unwrap_or(0) as usize;
+    let (mut alike, mut best) = (vec![0; most + 1], vec![0; most + 1]);
+    seen.iter().for_each(|&seen| alike[seen as usize] += 1);
     let (mut sides, mut gain, mut used) = ([0; CLASSES], 0, [0; CLASSES]);
     for _ in 0..=ROUNDS {
         (gain, used) = (0, [0; CLASSES]);
-        for ([class, _], &seen) in marks.iter_mut().zip(seen) {
+        for ((values, &number), best) in (0..).zip(&alike).zip(&mut best).filter(|((_, number), _)| **number > 0) {
             // The cost of a Poisson variable of a mean `2^(class - MIDDLE)` times the expected one, and of saying so.
             let cost = |class: usize| {
-                (expected << class >> MIDDLE) - i64::from(seen) * BIT * (class as i64 - MIDDLE as i64) + sides[class]
+                (expected << class >> MIDDLE) - values * BIT * (class as i64 - MIDDLE as i64) + sides[class]
             };
-            let best = (0..CLASSES).min_by_key(|&class| cost(class)).unwrap_or(MIDDLE);
-            *class = best as u8;
-            gain += expected - cost(best);
-            used[best] += 1;
+            *best = (0..CLASSES).min_by_key(|&class| cost(class)).unwrap_or(MIDDLE);
+            gain += number as i64 * (expected - cost(*best));
+            used[*best] += number;
         }
         sides = used.map(|used| log2(marks.len()) - log2(used));
     }
-    if gain > 8 * BIT * CLASSES as i64 {
-        return Some(shares(&used));
+    if gain <= 8 * BIT * CLASSES as i64 {
+        return None;
     }
-    marks.iter_mut().for_each(|[class, _]| *class = 0);
-    None
+    marks.iter_mut().zip(seen).for_each(|([class, _], &seen)| *class = best[seen as usize] as u8);
+    Some(shares(&used))
 }
 
 /// How fast the shares of differences fall, by the mean difference from the scale to the left.

@@ -36,14 +36,10 @@ type Signed<T> = Vec<[T; 2]>;
 /// Finds to which signs lines and columns lean, and keeps that if it is worth it.
 #[inline(always)]
 pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
-    let mut votes = Votes::new(marks.lines.len(), marks.columns.len());
-    let (some, others) = entries.split_at(entries.len().min(2 * SAMPLE) / 2);
-    votes.begin(some);
-    votes.round(some);
-    votes.round(some);
-    if !votes.foretell(&others[..some.len()]) {
+    if !is_foretold(entries, marks.columns.len()) {
         return;
     }
+    let mut votes = Votes::new(marks.lines.len(), marks.columns.len());
     votes.begin(entries);
     for _ in 0..ROUNDS {
         votes.round(entries);
@@ -62,6 +58,19 @@ pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
     }
     [head.agree] = shares(&[agree, other]);
     (head.lines.leans, head.columns.leans) = (Some(lines.none), Some(columns.none));
+}
+
+/// Whether some values, which lie in the first lines, tell the signs of some others.
+#[inline(always)]
+fn is_foretold(entries: &[Entry], columns: usize) -> bool {
+    let sample = &entries[..entries.len().min(2 * SAMPLE)];
+    let (some, others) = sample.split_at(sample.len() / 2);
+    let lines = sample.iter().map(|entry| entry.line as usize / 2 + 1).max().unwrap_or(0);
+    let mut votes = Votes::new(lines, columns);
+    votes.begin(some);
+    votes.round(some);
+    votes.round(some);
+    votes.foretell(&others[..some.len()])
 }
 
 /// Adds up for each line or column what the other one of each of its values says of it.
