@@ -294,29 +294,29 @@ fn accumulate(work: &mut BandWork<'_>, Scratch { blocks, panel, peaks, .. }: &mu
     for row in 0..rows {
         let (mut start, mut peaks) = (0, &mut peaks[..]);
         for block in &*blocks {
-            let (run, ahead) = (block.run(row), block.run((row + 1).min(rows - 1)));
-            prefetch(&work.feedback[ahead.clone()]);
-            let (feedback, copy) = (&mut work.feedback[run.clone()], &mut panel[start..][block.run_of_chunk(row)]);
             let (mine, others) = peaks.split_at_mut(2 * block.width);
-            let mine = &mut mine[row % 2 * block.width..];
+            let copy = &mut panel[start..][block.run_of_chunk(row)];
+            accumulate_run(work, (*block, row), copy, &mut mine[row % 2 * block.width..]);
             (start, peaks) = (start + block.len(), others);
-            let kept = feedback.iter_mut().zip(copy).zip(mine);
-            let Some(Delta { before, after, decay }) = work.delta else {
-                kept.for_each(|((e, copy), peak)| {
-                    *copy = *e;
-                    *peak = (*peak).max(key(*e));
-                });
-                continue;
-            };
-            prefetch(&before[ahead.clone()]);
-            prefetch(&after[ahead]);
-            let steps = before[run.clone()].iter().zip(&after[run]).map(|(b, a)| b - a);
-            for (((e, copy), peak), step) in kept.zip(steps) {
-                *e = decay * *e + step;
-                *copy = *e;
-                *peak = (*peak).max(key(*e));
-            }
         }
+    }
+}
+
+/// The same for one row of a chunk.
+#[inline(always)]
+fn accumulate_run(work: &mut BandWork<'_>, (block, row): (Block, usize), copy: &mut [f32], peaks: &mut [u32]) {
+    let (run, ahead) = (block.run(row), block.run((row + 1).min(block.rows - 1)));
+    prefetch(&work.feedback[ahead.clone()]);
+    let feedback = &mut work.feedback[run.clone()];
+    if let Some(Delta { before, after, decay }) = work.delta {
+        prefetch(&before[ahead.clone()]);
+        prefetch(&after[ahead]);
+        let steps = before[run.clone()].iter().zip(&after[run]).map(|(b, a)| b - a);
+        feedback.iter_mut().zip(steps).for_each(|(e, step)| *e = decay * *e + step);
+    }
+    for ((e, copy), peak) in feedback.iter().zip(copy).zip(peaks) {
+        *copy = *e;
+        *peak = (*peak).max(key(*e));
     }
 }
 

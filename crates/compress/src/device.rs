@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::codec::{encode_section, join};
 use crate::compat::{Member, quantise_tensor};
 use crate::compress::{CompressReport, Part};
+use crate::kernel::Level;
 use crate::layout::{Layout, Section, TensorLayout};
 use crate::outer::{Mean, OuterReport, Weighted, accepted, plan};
 use crate::quantise::{Scales, Table};
@@ -162,17 +163,15 @@ impl DeviceCompressor {
 
     /// Reads sections as they become ready, and codes them while others are still being selected. Each tensor has a mark.
     fn encode(&self, marks: &[Rc<Mark>]) -> Result<(Vec<Vec<u8>>, usize), DeviceError> {
-        let (layout, settings) = (&self.layout, &self.settings);
+        let (layout, settings, level) = (&self.layout, &self.settings, Level::detect());
         let mut encoded = vec![Vec::new(); layout.sections().len()];
         let selected = in_place_scope(|scope| {
             let mut selected = 0;
             for (section, bytes) in layout.sections().iter().zip(&mut encoded) {
                 let chosen = self.read(section, &marks[section.tensor])?;
                 selected += chosen.heads.iter().map(|&head| count_of(head)).sum::<usize>();
-                scope.spawn(move |_| {
-                    let parts = chosen.parts(layout, section);
-                    *bytes = encode_section((layout, settings), section, &parts, Level::detect());
-                });
+                let parts = move || chosen.parts(layout, section);
+                scope.spawn(move |_| *bytes = encode_section((layout, settings), section, &parts(), level));
             }
             Ok::<_, DeviceError>(selected)
         })?;
@@ -185,7 +184,7 @@ impl DeviceCompressor {
         marks: &[Rc<Mark>],
         feedback: &mut Feedback<'_>,
     ) -> Result<(Vec<Vec<u8>>, usize), DeviceError> {
-        let (layout, settings) = (&self.layout, &self.settings);
+        let (layout, settings, level) = (&self.layout, &self.settings, Level::detect());
         let mut parts = Vec::with_capacity(layout.bands().len());
         for section in layout.sections() {
             parts.extend(self.read(section, &marks[section.tensor])?.parts(layout, section));
@@ -198,8 +197,9 @@ impl DeviceCompressor {
             update.add_to(feedback.values, &layout.tensors().iter().map(matrix_of).collect::<Vec<_>>(), -1.0)?;
         }
         let sections = layout.sections().par_iter();
-        let sections = sections
-            .map(|section| encode_section((layout, settings), section, &parts[section.bands.clone()], Level::detect()));
+        let encode =
+            |section: &Section| encode_section((layout, settings), section, &parts[section.bands.clone()], level);
+        let sections = sections.map(encode);
         Ok((sections.collect(), parts.iter().map(|part| part.indices.len()).sum()))
     }
 

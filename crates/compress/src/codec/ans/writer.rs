@@ -103,6 +103,15 @@ impl Writer {
     }
 }
 
+/// Puts a step into its row, which may be a new one.
+#[inline(always)]
+fn put_into(rows: &mut Vec<Step>, lanes: usize, (place, step): (usize, Step)) {
+    if place >= rows.len() {
+        rows.resize(rows.len() + lanes, Step::default());
+    }
+    rows[place] = step;
+}
+
 /// States, and words, of which the last ones are written first.
 pub(crate) struct Output {
     pub(crate) states: [u32; LANES],
@@ -242,10 +251,7 @@ impl Coding for Writer {
         for (lane, walk) in walks.iter().enumerate() {
             let mut place = first + lanes - 1 - lane;
             plan((ground, walk), &indices[walk.values()], targets, |step| {
-                if place >= steps.len() {
-                    steps.resize(steps.len() + lanes, Step::default());
-                }
-                steps[place] = step;
+                put_into(steps, lanes, (place, step));
                 place += lanes;
             });
         }
