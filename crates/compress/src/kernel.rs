@@ -12,6 +12,8 @@ pub(crate) mod eight;
 pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod places;
+#[cfg(target_arch = "x86_64")]
+mod rows;
 mod select;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod sixteen;
@@ -22,7 +24,7 @@ mod wide;
 
 use crate::codec::{CodecError, FixedReader, SectionReader, SectionWriter};
 use crate::compress::{BandWork, Scratch, compress_band};
-use crate::outer::{StepWork, Sums, step_band};
+use crate::outer::{Divisor, StepWork, Sums, step_band};
 use crate::section::SectionData;
 
 pub(crate) use select::{Candidates, Compact, key, select};
@@ -120,13 +122,13 @@ impl Level {
     /// Steps the parameters of one band.
     pub(crate) fn outer_step(self, work: StepWork<'_>, sums: &mut Sums) {
         match self {
-            Level::Plain => step_band(work, sums),
+            Level::Plain => step_band(work, sums, Divisor::step),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => unsafe { outer_step_avx2(work, sums) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) => unsafe { outer_step_avx512(work, sums) },
+            Level::Avx512(proof) => unsafe { outer_step_avx512(proof, work, sums) },
         }
     }
 
@@ -164,13 +166,13 @@ impl Level {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn outer_step_avx2(work: StepWork<'_>, sums: &mut Sums) {
-    step_band(work, sums);
+    step_band(work, sums, Divisor::step);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2")]
-fn outer_step_avx512(work: StepWork<'_>, sums: &mut Sums) {
-    step_band(work, sums);
+fn outer_step_avx512(proof: Avx512, work: StepWork<'_>, sums: &mut Sums) {
+    step_band(work, sums, |divisor, parameters, sums, rate| rows::step(proof, divisor, parameters, sums, rate));
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -219,3 +221,36 @@ pub(crate) fn prefetch<T>(values: &[T]) {
 /// Bytes of a cache line.
 #[cfg(target_arch = "x86_64")]
 const LINE_BYTES: usize = 64;
+
+/// What is added to two numbers at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Term(u64);
+
+impl Term {
+    #[inline(always)]
+    pub(crate) fn new([one, other]: [f32; 2]) -> Term {
+        Term(u64::from(other.to_bits()) << 32 | u64::from(one.to_bits()))
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(self, sum: &mut [f32; 2]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::*;
+            // SAFETY: every machine has the instructions; there are two numbers.
+            unsafe {
+                let at = sum.as_mut_ptr().cast::<__m128i>();
+                let both = _mm_add_ps(
+                    _mm_castsi128_ps(_mm_loadl_epi64(at)),
+                    _mm_castsi128_ps(_mm_cvtsi64_si128(self.0 as i64)),
+                );
+                _mm_storel_epi64(at, _mm_castps_si128(both));
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            sum[0] += f32::from_bits(self.0 as u32);
+            sum[1] += f32::from_bits((self.0 >> 32) as u32);
+        }
+    }
+}

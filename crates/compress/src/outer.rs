@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
-use crate::kernel::{Level, prefetch};
+use crate::kernel::{Level, Term, prefetch};
 use crate::layout::{Band, Layout};
 use crate::quantise::Scales;
 use crate::section::SectionData;
@@ -55,13 +55,13 @@ const STEP_MAX: f64 = f32::MAX as f64 / 4.0;
 /// If `theta` is not as long as the layout or an update was decoded for another layout.
 pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], mean: Mean, rate: f32) -> OuterReport {
     assert_eq!(theta.len(), layout.len(), "the parameters are not as long as the layout");
-    let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, rate);
+    let Plan { peers, coefficients, all, report } = Plan::new((layout, updates), mean, rate);
     let work = layout.bands().par_iter().zip(layout.split_mut(theta));
     let level = Level::detect();
     work.for_each_init(Sums::default, |sums, (band, slice)| {
         if let Some(coefficients) = &coefficients[band.tensor] {
             let step = Step { band, peers: &peers, coefficients, rate };
-            level.outer_step(StepWork { step, mean, total, slice }, sums);
+            level.outer_step(StepWork { step, all, slice }, sums);
         }
     });
     report
@@ -75,13 +75,13 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
 /// If an update was decoded for another layout.
 #[must_use]
 pub fn aggregate(layout: &Layout, updates: &[Weighted<'_>], mean: Mean) -> (SparseUpdate, OuterReport) {
-    let Plan { peers, coefficients, total, report } = Plan::new(layout, updates, 1.0);
+    let Plan { peers, coefficients, all, report } = Plan::new((layout, updates), mean, 1.0);
     let sections = layout.sections().par_iter().map_init(Sums::default, |sums, section| {
         let mut data = SectionData::plain();
         for band in &layout.bands()[section.bands.clone()] {
             let step = Step { band, peers: &peers, coefficients: &[], rate: 1.0 };
             match &coefficients[band.tensor] {
-                Some(coefficients) => Step { coefficients, ..step }.collect(mean, total, sums, &mut data),
+                Some(coefficients) => Step { coefficients, ..step }.collect(all, sums, &mut data),
                 None => (0..band.across).for_each(|_| data.close_chunk(Scales::default())),
             }
         }
@@ -95,13 +95,13 @@ struct Plan<'a> {
     peers: Vec<(usize, Weighted<'a>)>,
     /// For each tensor the factors of the peers; none if the tensor is to be left alone.
     coefficients: Vec<Option<Vec<f32>>>,
-    /// Weight of all peers.
-    total: f32,
+    /// By what all sums are divided: the weight of all peers; or nothing, since each is divided by its own.
+    all: Option<f32>,
     report: OuterReport,
 }
 
 impl<'a> Plan<'a> {
-    fn new(layout: &Layout, updates: &[Weighted<'a>], rate: f32) -> Plan<'a> {
+    fn new((layout, updates): (&Layout, &[Weighted<'a>]), mean: Mean, rate: f32) -> Plan<'a> {
         assert!(updates.iter().all(|peer| peer.update.layout() == layout), "an update was decoded for another layout");
         let mut report = OuterReport { clipped: vec![0; updates.len()], ..OuterReport::default() };
         let peers = accepted(updates, &mut report);
@@ -111,7 +111,7 @@ impl<'a> Plan<'a> {
             false => tensors.map(|tensor| plan(tensor, &peers, rate, &mut report)).collect(),
         };
         let total = peers.iter().fold(0.0, |sum, (_, peer)| sum + peer.weight);
-        Plan { peers, coefficients, total, report }
+        Plan { peers, coefficients, all: (mean == Mean::Peers).then_some(total), report }
     }
 }
 
@@ -159,127 +159,111 @@ struct Step<'a> {
 /// A band of parameters to be changed.
 pub(crate) struct StepWork<'a> {
     step: Step<'a>,
-    mean: Mean,
-    total: f32,
+    all: Option<f32>,
     slice: &'a mut [f32],
 }
 
-/// Something for each element of a chunk. There is one for every index that can be written, so that none is asked whether
-/// it is inside.
-type PerElement<T> = [T; EVERY_INDEX];
+/// The sum of the values that peers sent of a coordinate, and their weight.
+pub(crate) type Sum = [f32; 2];
+
+/// Sums of a chunk's elements: zeros but while they are added up. There is one for every index that can be written, so that none is asked
+/// whether it is inside.
+pub(crate) struct Sums(Box<[Sum; EVERY_INDEX]>);
 const EVERY_INDEX: usize = 1 << u16::BITS;
-
-/// What is added up beside the values of the peers that sent a coordinate.
-trait Share: Copy + Default {
-    fn add(&mut self, weight: f32);
-}
-
-/// Nothing.
-impl Share for () {
-    #[inline(always)]
-    fn add(&mut self, _: f32) {}
-}
-
-/// How many there are: their weight if each weighs one, in a quarter of the memory.
-impl Share for u8 {
-    #[inline(always)]
-    fn add(&mut self, _: f32) {
-        *self = self.wrapping_add(1);
-    }
-}
-
-/// Their weight.
-impl Share for f32 {
-    #[inline(always)]
-    fn add(&mut self, weight: f32) {
-        *self += weight;
-    }
-}
-
-/// Sums over peers of the elements of a chunk, and what those are that sent them.
-pub(crate) struct Sums {
-    sums: Box<PerElement<f32>>,
-    counts: Box<PerElement<u8>>,
-    weights: Box<PerElement<f32>>,
-}
 
 impl Default for Sums {
     fn default() -> Sums {
-        let zeros = || Box::new([0.0; EVERY_INDEX]);
-        Sums { sums: zeros(), counts: Box::new([0; EVERY_INDEX]), weights: zeros() }
+        Sums(Box::new([[0.0; 2]; EVERY_INDEX]))
     }
+}
+
+/// By what sums are divided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Divisor {
+    /// Their weights, which are known to be whole numbers up to 255; or one such for all.
+    Counts(Option<f32>),
+    Weights(Option<f32>),
+}
+
+impl Divisor {
+    fn new(all: Option<f32>, peers: &[(usize, Weighted<'_>)]) -> Divisor {
+        let alike = peers.len() <= usize::from(u8::MAX) && peers.iter().all(|(_, peer)| peer.weight == 1.0);
+        if alike { Divisor::Counts(all) } else { Divisor::Weights(all) }
+    }
+
+    /// Steps the parameters of a row, and makes its sums zeros.
+    #[inline(always)]
+    pub(crate) fn step(self, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
+        let (Divisor::Counts(all) | Divisor::Weights(all)) = self;
+        for (parameter, sum) in parameters.iter_mut().zip(sums) {
+            let [sum, weight] = std::mem::take(sum);
+            *parameter -= rate * mean_of(sum, all.unwrap_or(weight));
+        }
+    }
+}
+
+/// What a peer sent of a band.
+struct Sent<'a> {
+    section: &'a SectionData,
+    /// The number of the band's first chunk in the section.
+    first: usize,
+    coefficient: f32,
+    weight: f32,
 }
 
 /// Steps the parameters of a band. Compiled once for each level of vector instructions, hence inlined.
 #[inline(always)]
-pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums) {
-    let StepWork { step, mean, total, slice } = work;
-    let Sums { sums, counts, weights } = sums;
-    let alike = step.peers.len() <= usize::from(u8::MAX) && step.peers.iter().all(|(_, peer)| peer.weight == 1.0);
-    match mean {
-        Mean::Peers => step.chunks(slice, (sums, &mut [(); EVERY_INDEX]), |sum, ()| sum / total),
-        Mean::Contributors if alike => step.chunks(slice, (sums, counts), |sum, n: u8| mean_of(sum, f32::from(n))),
-        Mean::Contributors => step.chunks(slice, (sums, weights), mean_of),
+pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Divisor, &mut [f32], &mut [Sum], f32)) {
+    let StepWork { step, all, slice } = work;
+    let (sent, divisor) = (step.sent(), Divisor::new(all, step.peers));
+    let Step { band, rate, .. } = step;
+    for chunk in 0..band.across {
+        step.sum(&sent, chunk, Some(slice), sums);
+        let block = band.block(chunk);
+        let rows = sums.0[..block.len()].chunks_exact_mut(block.width);
+        block.runs().zip(rows).for_each(|(run, sums)| row(divisor, &mut slice[run], sums, rate));
     }
 }
 
-impl Step<'_> {
-    /// Sums the peers' values of each chunk of the band and steps its parameters by what becomes of the sums.
-    #[inline(always)]
-    fn chunks<S: Share>(
-        &self,
-        slice: &mut [f32],
-        (sums, shares): (&mut PerElement<f32>, &mut PerElement<S>),
-        mean: impl Fn(f32, S) -> f32,
-    ) {
-        for chunk in 0..self.band.across {
-            self.sum(chunk, Some(slice), (sums, shares));
-            let block = self.band.block(chunk);
-            let of_rows = sums.chunks_exact(block.width).zip(shares.chunks_exact(block.width));
-            for (run, (sums, shares)) in block.runs().zip(of_rows) {
-                let steps = sums.iter().zip(shares).map(|(&sum, &share)| self.rate * mean(sum, share));
-                slice[run].iter_mut().zip(steps).for_each(|(parameter, step)| *parameter -= step);
-            }
-        }
+impl<'a> Step<'a> {
+    /// What each peer sent of the band.
+    fn sent(&self) -> Vec<Sent<'a>> {
+        let sent = |(&(_, Weighted { update, weight }), &coefficient): (&(usize, Weighted<'a>), &f32)| {
+            let (section, first) = update.section_of(self.band, 0);
+            Sent { section, first, coefficient, weight }
+        };
+        self.peers.iter().zip(self.coefficients).map(sent).collect()
     }
 
     /// Adds the peers' values of a chunk, in their order. What comes next is asked for meanwhile, a little with each peer: so
     /// many rows of parameters, and a run of every peer, are as many streams as no machine follows by itself.
     #[inline(always)]
-    fn sum<S: Share>(
-        &self,
-        chunk: usize,
-        parameters: Option<&[f32]>,
-        (sums, shares): (&mut PerElement<f32>, &mut PerElement<S>),
-    ) {
-        let len = self.band.block(chunk).len();
-        sums[..len].fill(0.0);
-        shares[..len].fill(S::default());
+    fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) {
         let ahead = self.band.block((chunk + 1).min(self.band.across - 1));
-        let rows = ahead.rows.div_ceil(self.peers.len());
-        for (place, ((_, peer), &coefficient)) in self.peers.iter().zip(self.coefficients).enumerate() {
+        let rows = ahead.rows.div_ceil(sent.len());
+        for (place, &Sent { section, first, coefficient, weight }) in sent.iter().enumerate() {
             if let Some(parameters) = parameters {
                 let rows = place * rows..ahead.rows.min((place + 1) * rows);
                 rows.for_each(|row| prefetch(&parameters[ahead.run(row)]));
             }
-            let (section, chunk) = peer.update.section_of(self.band, chunk);
-            section.prefetch(chunk + AHEAD);
-            let add = |index, product| {
-                sums[usize::from(index)] += product;
-                shares[usize::from(index)].add(peer.weight);
-            };
-            section.run(chunk).each(|value| coefficient * value, add);
+            section.prefetch(first + chunk + AHEAD);
+            let run = section.run(first + chunk);
+            run.each(
+                |value| Term::new([coefficient * value, weight]),
+                |index, term| term.add(&mut sums[usize::from(index)]),
+            );
         }
     }
 
     /// Appends the means of the band's coordinates that somebody sent.
-    fn collect(&self, mean: Mean, total: f32, Sums { sums, weights, .. }: &mut Sums, data: &mut SectionData) {
-        let divide = |sum: f32, weight: f32| sum / if mean == Mean::Peers { total } else { weight };
+    fn collect(&self, all: Option<f32>, sums: &mut Sums, data: &mut SectionData) {
+        let sent = self.sent();
         for chunk in 0..self.band.across {
-            let len = self.band.block(chunk).len();
-            self.sum(chunk, None, (sums, weights));
-            let sent = sums.iter().zip(&**weights).zip(0_u16..).take(len).filter(|((_, weight), _)| **weight > 0.0);
-            sent.for_each(|((&sum, &weight), index)| data.push(index, divide(sum, weight)));
+            self.sum(&sent, chunk, None, sums);
+            let sums = &mut sums.0[..self.band.block(chunk).len()];
+            let sent = sums.iter().zip(0_u16..).filter(|([_, weight], _)| *weight > 0.0);
+            sent.for_each(|(&[sum, weight], index)| data.push(index, sum / all.unwrap_or(weight)));
+            sums.fill([0.0; 2]);
             data.close_chunk(Scales::default());
         }
     }

@@ -150,7 +150,7 @@ impl SectionData {
     }
 
     /// The section's chunk number `chunk`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(&self, chunk: usize) -> Run<'_> {
         let range = self.range(chunk);
         let values = match &self.values {
@@ -164,7 +164,7 @@ impl SectionData {
     }
 
     /// Asks for the section's chunk number `chunk`, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self, chunk: usize) {
         let Some(&[start, end]) = self.starts.get(chunk..chunk + 2) else { return };
         let range = start as usize..end as usize;
