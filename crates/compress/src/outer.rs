@@ -195,11 +195,17 @@ impl Divisor {
     #[inline(always)]
     pub(crate) fn step(self, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
         let (Divisor::Counts(all) | Divisor::Weights(all)) = self;
-        for (parameter, sum) in parameters.iter_mut().zip(sums) {
-            let [sum, weight] = std::mem::take(sum);
-            *parameter -= rate * mean_of(sum, all.unwrap_or(weight));
+        match all {
+            None => step_row(parameters, sums, |[sum, weight]| rate * mean_of(sum, weight)),
+            Some(total) => step_row(parameters, sums, |[sum, _]| rate * (sum / total)),
         }
+        sums.fill([0.0; 2]);
     }
+}
+
+#[inline(always)]
+fn step_row(parameters: &mut [f32], sums: &[Sum], step: impl Fn(Sum) -> f32) {
+    parameters.iter_mut().zip(sums).for_each(|(parameter, &sum)| *parameter -= step(sum));
 }
 
 /// What a peer sent of a band.
