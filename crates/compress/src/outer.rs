@@ -205,7 +205,9 @@ impl Divisor {
 
 #[inline(always)]
 fn step_row(parameters: &mut [f32], sums: &[Sum], step: impl Fn(Sum) -> f32) {
-    parameters.iter_mut().zip(sums).for_each(|(parameter, &sum)| *parameter -= step(sum));
+    for (parameter, &sum) in parameters.iter_mut().zip(sums) {
+        *parameter -= step(sum);
+    }
 }
 
 /// What a peer sent of a band.
@@ -227,7 +229,10 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Diviso
         step.sum(&sent, chunk, Some(slice), sums);
         let block = band.block(chunk);
         let rows = sums.0[..block.len()].chunks_exact_mut(block.width);
-        block.runs().zip(rows).for_each(|(run, sums)| row(divisor, &mut slice[run], sums, rate));
+        // What `for_each` calls would not be inlined, and not be compiled for the level.
+        for (run, sums) in block.runs().zip(rows) {
+            row(divisor, &mut slice[run], sums, rate);
+        }
     }
 }
 
