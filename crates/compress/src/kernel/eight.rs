@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, RAW_MAX, Stream, Walk};
 use crate::kernel::Avx2;
-use crate::kernel::places::{Begin, Found, NONE, suits};
+use crate::kernel::places::{Begin, Found, suits};
 use crate::kernel::wide::LANE;
 
 /// Lanes of a vector.
@@ -109,7 +109,7 @@ unsafe fn step(all: &mut Eight, ground: &Ground, stream: &mut Stream<'_>, walks:
     let above = _mm256_and_si256(_mm256_srli_epi32::<6>(slot), number(0x3f));
     let base = _mm256_and_si256(_mm256_srli_epi32::<12>(slot), number(0x1f));
     let double = _mm256_and_si256(_mm256_srli_epi32::<17>(slot), number(1));
-    let taken = _mm256_cmpeq_epi32(_mm256_and_si256(slot, number(1 << 18)), number(0));
+    let taken = _mm256_srai_epi32::<31>(slot);
     let whole = _mm256_mullo_epi32(share, _mm256_srli_epi32::<{ DISTANCE_BITS as i32 }>(states));
     let states = _mm256_blendv_epi8(states, _mm256_add_epi32(whole, above), inside);
     let pending = _mm256_or_si256(_mm256_and_si256(inside, taken), _mm256_and_si256(behind, pending));
@@ -138,8 +138,8 @@ unsafe fn step(all: &mut Eight, ground: &Ground, stream: &mut Stream<'_>, walks:
         left: _mm256_add_epi32(left, found),
         pending: _mm256_andnot_si256(found, pending),
     };
-    let element = _mm256_or_si256(rank, _mm256_and_si256(field, number(Field::CLASSES)));
-    _mm256_blendv_epi8(number(NONE), element, found)
+    // Nothing is `NONE`.
+    _mm256_and_si256(found, _mm256_or_si256(rank, _mm256_and_si256(field, number(Field::OF_ELEMENT))))
 }
 
 #[target_feature(enable = "avx2")]
@@ -166,7 +166,7 @@ fn len(field: __m256i) -> __m256i {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn octaves(field: __m256i) -> __m256i {
-    _mm256_and_si256(_mm256_srli_epi32::<{ Field::OCTAVES as i32 }>(field), number(0xf))
+    _mm256_srli_epi32::<{ Field::OCTAVES as i32 }>(field)
 }
 
 /// Gives each of some states that has become small a word.

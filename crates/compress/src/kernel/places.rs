@@ -16,7 +16,7 @@ pub(super) const MOST: usize = 64;
 /// and one out of it; and one for each nine elements that are passed over.
 pub(super) const STEPS: usize = 640;
 /// What a lane found in a step in which it found nothing.
-pub(super) const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = 0;
 /// What sixteen lanes found in a step.
 pub(super) type Row = [u32; LANE];
 

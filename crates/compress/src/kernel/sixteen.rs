@@ -43,6 +43,9 @@ pub(crate) fn leans(_: Avx512, (ground, walks): (&Ground, &[Walk]), indices: &[u
     suits
 }
 
+/// Fields that are looked up at once: a gather takes longer than many steps.
+const AHEAD: usize = 4;
+
 /// The table of distances in registers, and the bits of a place in a unit.
 struct Table {
     slots: [__m512i; 4],
@@ -53,17 +56,16 @@ struct Table {
 #[derive(Clone, Copy)]
 struct Sixteen {
     states: __m512i,
-    /// The field, and the number of its next element.
+    /// The field, and the number of its next element: of a lane that has no values left a negative one, which is neither in the field nor behind it.
     field: __m512i,
     rank: __m512i,
-    /// The field behind it, which is there before anybody waits for it; where it lies behind the first walk, and where the last one lies.
-    next: __m512i,
+    /// Where the field behind it lies behind the first walk, and where the last one lies.
     at: __m512i,
     last: __m512i,
-    /// How many values are still to be found.
+    /// One less than how many values are still to be found.
     left: __m512i,
-    /// Whether the next element has a value.
-    pending: __mmask16,
+    /// All bits if the next element has a value.
+    pending: __m512i,
 }
 
 /// Takes steps until all values are found.
@@ -84,20 +86,24 @@ unsafe fn take<const V: usize>(
     });
     let table = Table { slots, low: _mm512_set1_epi32(ground.low as i32) };
     let mut all = std::array::from_fn::<_, V, _>(|vector| begin(stream, walks, vector));
-    let mut count = 0;
-    for rows in found.room(V).chunks_exact_mut(V) {
+    let (mut count, mut ahead) = (0, [[_mm512_setzero_si512(); AHEAD]; V]);
+    for rows in found.room(V).chunks_exact_mut(AHEAD * V) {
         let mut open = 0;
-        for sixteen in &mut all {
-            open |= _mm512_test_epi32_mask(sixteen.left, sixteen.left);
+        for (sixteen, ahead) in all.iter_mut().zip(&mut ahead) {
+            sixteen.at = _mm512_min_epu32(sixteen.at, sixteen.last);
+            open |= _mm512_cmpge_epi32_mask(sixteen.left, _mm512_setzero_si512());
+            // SAFETY: each lane stands in a field of its walk, at last in the one behind all others, of which there are enough.
+            *ahead = unsafe { fields_ahead(sixteen.at, fields) };
         }
         if open == 0 {
             break;
         }
-        for (sixteen, row) in all.iter_mut().zip(rows) {
-            // SAFETY: each lane stands in a field of its walk, at last in the one behind all others.
-            *row = numbers(unsafe { step(sixteen, &table, stream, fields) });
-        }
-        count += V;
+        let mut rows = rows.iter_mut();
+        turn::<V, 3>(&mut all, &mut ahead, (&table, stream), &mut rows);
+        turn::<V, 2>(&mut all, &mut ahead, (&table, stream), &mut rows);
+        turn::<V, 1>(&mut all, &mut ahead, (&table, stream), &mut rows);
+        turn::<V, 0>(&mut all, &mut ahead, (&table, stream), &mut rows);
+        count += AHEAD * V;
     }
     found.keep(count, V);
     for (vector, sixteen) in all.iter().enumerate() {
@@ -105,39 +111,80 @@ unsafe fn take<const V: usize>(
     }
 }
 
+/// A step of all vectors, after which so many steps follow before fields are looked up again.
+#[target_feature(enable = "avx512f,avx512bw,popcnt")]
+#[inline]
+fn turn<const V: usize, const REST: usize>(
+    all: &mut [Sixteen; V],
+    ahead: &mut [[__m512i; AHEAD]; V],
+    (table, stream): (&Table, &mut Stream<'_>),
+    rows: &mut std::slice::IterMut<'_, Row>,
+) {
+    for ((sixteen, ahead), row) in all.iter_mut().zip(ahead).zip(rows) {
+        *row = numbers(step::<REST>(sixteen, ahead, table, stream));
+    }
+}
+
+/// The fields of each lane from the next one on.
+///
+/// # Safety
+/// There must be so many behind `fields`.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn fields_ahead(at: __m512i, fields: *const i32) -> [__m512i; AHEAD] {
+    let at = numbers(at);
+    let mut all = [_mm512_setzero_si512(); AHEAD];
+    for (lane, all) in all.iter_mut().enumerate() {
+        // SAFETY: as the caller guarantees.
+        let [a, b, c, d] =
+            unsafe { [0, 4, 8, 12].map(|quarter| _mm_loadu_si128(fields.add(at[quarter + lane] as usize).cast())) };
+        let lower = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
+        *all = _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(lower, c), d);
+    }
+    let [a, b, c, d] = all;
+    let (lower, upper) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let (lower_2, upper_2) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    [
+        _mm512_unpacklo_epi64(lower, lower_2),
+        _mm512_unpackhi_epi64(lower, lower_2),
+        _mm512_unpacklo_epi64(upper, upper_2),
+        _mm512_unpackhi_epi64(upper, upper_2),
+    ]
+}
+
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn begin(stream: &Stream<'_>, walks: &[Walk], vector: usize) -> Sixteen {
-    let Begin { field, next, at, last, left } = Begin::new(walks, vector);
+    let Begin { field, at, last, left, .. } = Begin::new(walks, vector);
     let vector_of = |numbers: [u32; LANE]| {
         // SAFETY: there are sixteen.
         unsafe { _mm512_loadu_si512(numbers.as_ptr().cast()) }
     };
+    let left = _mm512_sub_epi32(vector_of(left), number(1));
     Sixteen {
         states: load(stream, vector),
         field: vector_of(field),
-        rank: _mm512_setzero_si512(),
-        next: vector_of(next),
+        rank: closed(_mm512_setzero_si512(), left),
         at: vector_of(at),
         last: vector_of(last),
-        left: vector_of(left),
-        pending: 0,
+        left,
+        pending: _mm512_setzero_si512(),
     }
 }
 
 /// A step of each lane that has values left. Returns what was found: the number of an element and the classes of its field.
-///
-/// # Safety
-/// The lanes must stand in fields behind `fields`.
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
 #[inline]
-unsafe fn step(all: &mut Sixteen, table: &Table, stream: &mut Stream<'_>, fields: *const i32) -> __m512i {
+fn step<const REST: usize>(
+    all: &mut Sixteen,
+    ahead: &mut [__m512i; AHEAD],
+    table: &Table,
+    stream: &mut Stream<'_>,
+) -> __m512i {
     let number = |number: u32| _mm512_set1_epi32(number as i32);
-    let Sixteen { states, field, rank, next, at, last, left, pending } = *all;
-    let open = _mm512_test_epi32_mask(left, left);
+    let Sixteen { states, field, rank, at, last, left, pending } = *all;
     let (len, octaves) = (len(field), octaves(field));
-    let inside = _mm512_mask_cmplt_epu32_mask(open, rank, len);
-    let behind = open & !inside;
+    let (inside, behind) = (_mm512_cmplt_epu32_mask(rank, len), _mm512_cmpge_epi32_mask(rank, len));
     // Inside a field: the slot's segment.
     let slot = {
         let [a, b, c, d] = table.slots;
@@ -148,38 +195,54 @@ unsafe fn step(all: &mut Sixteen, table: &Table, stream: &mut Stream<'_>, fields
     let above = _mm512_and_si512(_mm512_srli_epi32::<6>(slot), number(0x3f));
     let base = _mm512_and_si512(_mm512_srli_epi32::<12>(slot), number(0x1f));
     let double = _mm512_and_si512(_mm512_srli_epi32::<17>(slot), number(1));
-    let skip = _mm512_test_epi32_mask(slot, number(1 << 18));
     let whole = _mm512_mullo_epi32(share, _mm512_srli_epi32::<DISTANCE_BITS>(states));
     let states = _mm512_mask_add_epi32(states, inside, whole, above);
-    let pending = (inside & !skip) | (behind & pending);
+    let pending = _mm512_mask_srai_epi32::<31>(pending, inside, slot);
     // Behind it: the next field. Nobody goes on behind the last.
-    let field = _mm512_mask_blend_epi32(behind, field, next);
-    let at = _mm512_min_epu32(_mm512_mask_add_epi32(at, behind, at, number(1)), last);
-    // SAFETY: as the caller guarantees.
-    let next = unsafe { _mm512_mask_i32gather_epi32::<4>(next, behind, at, fields) };
+    let field = _mm512_mask_blend_epi32(behind, field, ahead[0]);
+    for place in 0..REST {
+        ahead[place] = _mm512_mask_blend_epi32(behind, ahead[place], ahead[place + 1]);
+    }
+    let at = _mm512_mask_add_epi32(at, behind, at, number(1));
     // The bits that follow.
     let unit = _mm512_sub_epi32(table.low, octaves);
     let finer = _mm512_sub_epi32(octaves, self::octaves(field));
     let width = _mm512_mask_blend_epi32(behind, _mm512_add_epi32(unit, double), finer);
-    let width = _mm512_maskz_mov_epi32(pending, width);
-    let raw = _mm512_andnot_si512(_mm512_sllv_epi32(number(u32::MAX), width), states);
-    let states = refill(_mm512_srlv_epi32(states, width), open, stream);
-    let ahead = _mm512_add_epi32(rank, _mm512_sllv_epi32(base, unit));
-    let rest = _mm512_sllv_epi32(_mm512_sub_epi32(rank, len), finer);
-    let rank = _mm512_add_epi32(_mm512_mask_blend_epi32(behind, ahead, rest), raw);
-    let found = _mm512_mask_cmplt_epu32_mask(pending, rank, self::len(field));
+    let width = _mm512_and_si512(pending, width);
+    let shifted = _mm512_srlv_epi32(states, width);
+    // Rotations are shifts here, and come as one instruction.
+    let raw = _mm512_sub_epi32(states, _mm512_rolv_epi32(shifted, width));
+    let states = refill(shifted, u16::MAX, stream);
+    let further = _mm512_add_epi32(rank, _mm512_rolv_epi32(base, unit));
+    let rest = _mm512_rolv_epi32(_mm512_sub_epi32(rank, len), finer);
+    let rank = _mm512_add_epi32(_mm512_mask_blend_epi32(behind, further, rest), raw);
+    let nowhere = _mm512_andnot_si512(pending, number(u32::MAX));
+    let found = _mm512_cmplt_epu32_mask(_mm512_or_si512(rank, nowhere), self::len(field));
+    let left = _mm512_mask_sub_epi32(left, found, left, number(1));
     *all = Sixteen {
         states,
         field,
-        next,
         at,
         last,
-        rank: _mm512_mask_add_epi32(rank, found, rank, number(1)),
-        left: _mm512_mask_sub_epi32(left, found, left, number(1)),
-        pending: pending & !found,
+        rank: closed(_mm512_mask_add_epi32(rank, found, rank, number(1)), left),
+        left,
+        pending: _mm512_mask_mov_epi32(pending, found, _mm512_setzero_si512()),
     };
-    let classes = _mm512_and_si512(field, number(Field::CLASSES));
-    _mm512_mask_blend_epi32(found, number(NONE), _mm512_or_si512(rank, classes))
+    // Nothing is `NONE`.
+    _mm512_maskz_or_epi32(found, rank, _mm512_and_si512(field, number(Field::OF_ELEMENT)))
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn number(number: u32) -> __m512i {
+    _mm512_set1_epi32(number as i32)
+}
+
+/// Ranks, negative where nothing is left.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn closed(rank: __m512i, left: __m512i) -> __m512i {
+    _mm512_or_si512(rank, _mm512_and_si512(left, number(1 << 31)))
 }
 
 #[target_feature(enable = "avx512f")]
@@ -191,21 +254,21 @@ fn len(field: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn octaves(field: __m512i) -> __m512i {
-    _mm512_and_si512(_mm512_srli_epi32::<{ Field::OCTAVES }>(field), _mm512_set1_epi32(0xf))
+    _mm512_srli_epi32::<{ Field::OCTAVES }>(field)
 }
 
 /// Puts what each lane of a vector found together, and tells how much it is. No lane must have found more than there is room for.
 #[target_feature(enable = "avx512f,popcnt")]
 fn collect(found: &[Row], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
-    let (mut counts, none) = ([0; LANE], _mm512_set1_epi32(NONE as i32));
+    let mut counts = [0; LANE];
     for steps in found.chunks(vectors * LANE) {
         // SAFETY: there are sixteen.
         let rows = std::array::from_fn(|step| unsafe { _mm512_loadu_si512(steps[step * vectors].as_ptr().cast()) });
         for ((these, list), count) in transposed(rows).into_iter().zip(&mut *lists).zip(&mut counts) {
-            let some = _mm512_cmpneq_epi32_mask(these, none);
+            let some = _mm512_test_epi32_mask(these, these);
             let room: &mut [u32] = &mut list[*count..*count + LANE];
             // SAFETY: there is room for sixteen.
-            unsafe { _mm512_storeu_si512(room.as_mut_ptr().cast(), _mm512_mask_compress_epi32(none, some, these)) };
+            unsafe { _mm512_storeu_si512(room.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(some, these)) };
             *count += some.count_ones() as usize;
         }
     }
@@ -334,7 +397,7 @@ impl Chunk {
         let line = member(self.line, of(line_class, self.line_starts), row);
         let column = member(self.column, of(column_class, self.column_starts), rest);
         let index = _mm512_add_epi16(_mm512_mullo_epi16(line, self.length), column);
-        let none = _mm512_cmpeq_epi16_mask(classes, _mm512_set1_epi16(-1));
+        let none = _mm512_testn_epi16_mask(classes, classes);
         // The field behind all others is of a class that does not exist.
         let nowhere =
             _mm512_cmpeq_epi16_mask(line_class, _mm512_set1_epi16(7)) | _mm512_cmpge_epu16_mask(index, self.elements);

@@ -47,14 +47,14 @@ pub(crate) struct Segment {
 }
 
 /// What a slot says, packed: the slots of its segment (bits 0 to 5), how far it is above the first of them (6 to 11), the
-/// segment's base (12 to 16), whether it is double (17), whether it is passed over (18).
+/// segment's base (12 to 16), whether it is double (17), and whether it is not passed over (31).
 #[derive(Debug, Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Slot(pub(crate) u32);
 
 impl Slot {
     fn new(segment: Segment, Slots { start, share }: Slots, slot: u32) -> Slot {
-        let flags = u32::from(segment.double) << 17 | u32::from(segment.skip) << 18;
+        let flags = u32::from(segment.double) << 17 | u32::from(!segment.skip) << 31;
         Slot(share | (slot - start) << 6 | u32::from(segment.base) << 12 | flags)
     }
 
@@ -80,7 +80,7 @@ impl Slot {
 
     #[inline(always)]
     pub(crate) fn skip(self) -> bool {
-        self.0 >> 18 & 1 != 0
+        self.0 >> 31 == 0
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) const FIELDS: usize = CLASSES * CLASSES;
 pub(crate) const FIELDS_ROOM: usize = FIELDS.next_multiple_of(16);
 pub(crate) const WALK_ROOM: usize = FIELDS + 16;
 
-/// The elements of a line class and a column class, packed: how many (bits 0 to 16), how many octaves more probable than the
-/// least ones (17 to 20), the classes (21 to 23, 24 to 26).
+/// The elements of a line class and a column class, packed: how many (bits 0 to 16), the classes (17 to 19, 20 to 22), a bit that is set (23), and
+/// how many octaves more probable than the least ones (24 to 27).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Field(pub(crate) u32);
@@ -30,12 +30,13 @@ pub(crate) struct Field(pub(crate) u32);
 impl Field {
     /// Masks and shifts.
     pub(crate) const LEN: u32 = 0x1_ffff;
-    pub(crate) const OCTAVES: u32 = 17;
-    pub(crate) const LINE: u32 = 21;
-    pub(crate) const COLUMN: u32 = 24;
-    pub(crate) const CLASSES: u32 = 7 << Field::LINE | 7 << Field::COLUMN;
+    pub(crate) const LINE: u32 = 17;
+    pub(crate) const COLUMN: u32 = 20;
+    pub(crate) const OCTAVES: u32 = 24;
+    /// What an element says of its field: the classes, and a bit by which it differs from nothing.
+    pub(crate) const OF_ELEMENT: u32 = 7 << Field::LINE | 7 << Field::COLUMN | 1 << 23;
     /// What lies behind the last field: nobody comes to its end, and it has no classes.
-    const BEHIND: Field = Field(Field::LEN | Field::CLASSES);
+    const BEHIND: Field = Field(Field::LEN | Field::OF_ELEMENT);
 
     #[inline(always)]
     pub(crate) fn len(self) -> u32 {
@@ -44,7 +45,7 @@ impl Field {
 
     #[inline(always)]
     pub(crate) fn octaves(self) -> u32 {
-        self.0 >> Field::OCTAVES & 0xf
+        self.0 >> Field::OCTAVES
     }
 
     #[inline(always)]
@@ -60,7 +61,7 @@ impl Field {
 
 impl Field {
     fn new(octaves: u32, (line, column): (usize, usize)) -> Field {
-        Field(octaves << Field::OCTAVES | (line as u32) << Field::LINE | (column as u32) << Field::COLUMN)
+        Field(octaves << Field::OCTAVES | 1 << 23 | (line as u32) << Field::LINE | (column as u32) << Field::COLUMN)
     }
 }
 
@@ -118,7 +119,7 @@ impl Ground {
             Level::Avx512(proof) => fields::lay(proof, &self.pairs, counts, &mut walk.fields),
             _ => lay(&self.pairs, counts, &mut walk.fields),
         };
-        walk.fields[walk.used] = Field::BEHIND;
+        walk.fields[walk.used..walk.used + 4].fill(Field::BEHIND);
         (walk.band, walk.block, walk.cut) = (band, chunk, cut);
         (walk.first, walk.count, walk.fault) = (first, count, false);
     }
@@ -209,6 +210,6 @@ pub(crate) struct Element(pub(crate) u32);
 impl Element {
     #[inline(always)]
     pub(crate) fn new(field: Field, rank: u32) -> Element {
-        Element(field.0 & Field::CLASSES | rank & Field::LEN)
+        Element(field.0 & Field::OF_ELEMENT | rank & Field::LEN)
     }
 }
