@@ -8,9 +8,11 @@ pub(crate) mod fixed;
 mod gauge;
 mod levels;
 mod model;
+mod reading;
 
-pub(crate) use entropy::{SectionReader, SectionWriter};
+pub(crate) use entropy::SectionWriter;
 pub(crate) use fixed::FixedReader;
+pub(crate) use reading::{Queue, read_sections};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
     ans::{LANES, Output, RAW_MAX, SHARE_BITS, Slots, Stream, Zeros},
@@ -20,6 +22,7 @@ pub(crate) use {
 use rayon::prelude::*;
 use thiserror::Error;
 
+use crate::codec::reading::{Pool, Work};
 use crate::compress::Part;
 use crate::kernel::{Instructions, Level};
 use crate::layout::{Layout, Section};
@@ -161,13 +164,14 @@ pub struct Decoder {
     limits: Limits,
     level: Level,
     spare: Vec<Vec<SectionData>>,
+    pool: Pool,
 }
 
 impl Decoder {
     /// A decoder of payloads for this layout and within these limits.
     #[must_use]
     pub fn new(layout: Layout, limits: Limits) -> Decoder {
-        Decoder { layout, limits, level: Level::detect(), spare: Vec::new() }
+        Decoder { layout, limits, level: Level::detect(), spare: Vec::new(), pool: Pool::default() }
     }
 
     /// Uses other vector instructions than the best of this machine, to measure and to test: no byte of any result
@@ -182,16 +186,11 @@ impl Decoder {
     /// # Errors
     /// If the bytes are not exactly one payload for this layout and within the limits.
     pub fn decode(&mut self, bytes: &[u8]) -> Result<SparseUpdate, CodecError> {
-        let (layout, limits, level) = (&self.layout, &self.limits, self.level);
+        let (layout, limits, level, pool) = (&self.layout, &self.limits, self.level, &self.pool);
         let new = || vec![SectionData::plain(); layout.sections().len()];
         let mut sections = self.spare.pop().unwrap_or_else(new);
-        let read = each_section(bytes, layout, limits, &mut sections, |bytes, expected, data| {
-            expected.make_room(data);
-            match limits.settings.coder {
-                Coder::Fixed => fixed::decode(bytes, expected, level, data),
-                Coder::Entropy => entropy::decode(bytes, expected, level, data),
-            }
-        });
+        let read = sections_of(bytes, layout, limits)
+            .and_then(|parts| read(parts, &mut sections, (limits.settings.coder, level), pool));
         if let Err(error) = read {
             // Who sends nonsense costs nobody memory.
             self.spare.push(sections);
@@ -216,23 +215,27 @@ impl Decoder {
 /// As [`decode`].
 pub fn information(bytes: &[u8], layout: &Layout, limits: &Limits) -> Result<f64, CodecError> {
     let levels = 8.0 * limits.settings.quantiser.section_bytes() as f64;
-    let mut nothing = vec![(); layout.sections().len()];
-    let sections =
-        each_section(bytes, layout, limits, &mut nothing, |bytes, expected, ()| match limits.settings.coder {
+    let bits = sections_of(bytes, layout, limits)?.into_par_iter().map(|part| {
+        let (bytes, expected) = part?;
+        match limits.settings.coder {
             Coder::Fixed => fixed::information(bytes, expected),
-            Coder::Entropy => entropy::information(bytes, expected),
-        })?;
-    Ok(sections.iter().map(|bits| levels + bits).sum())
+            Coder::Entropy => reading::information(bytes, expected),
+        }
+    });
+    // Collected before the first error is taken, so that which one it is does not depend on threads.
+    let bits = bits.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(bits.iter().map(|bits| levels + bits).sum())
 }
 
-/// Reads all sections of a payload whose frame is sound, in parallel, each with some memory.
-fn each_section<M: Send, T: Send>(
-    bytes: &[u8],
-    layout: &Layout,
-    limits: &Limits,
-    memory: &mut [M],
-    read: impl Fn(&[u8], Expected<'_>, &mut M) -> Result<T, CodecError> + Sync,
-) -> Result<Vec<T>, CodecError> {
+/// The content of a section, and what is known of it.
+type SectionPart<'a> = (&'a [u8], Expected<'a>);
+
+/// The sections of a payload whose frame is sound.
+fn sections_of<'a>(
+    bytes: &'a [u8],
+    layout: &'a Layout,
+    limits: &'a Limits,
+) -> Result<Vec<Result<SectionPart<'a>, CodecError>>, CodecError> {
     if read_settings(bytes)? != limits.settings || limits.settings.check(layout).is_err() {
         return Err(CodecError::Settings);
     }
@@ -245,16 +248,34 @@ fn each_section<M: Send, T: Send>(
         return Err(CodecError::TooLong { bytes: bytes.len(), max });
     }
     let slices = cut(rest, layout.sections().len())?;
-    let work = (layout.sections(), slices, memory).into_par_iter();
-    let sections = work.map(|(section, bytes, memory)| {
+    let sections = layout.sections().iter().zip(slices).map(|(section, bytes)| {
         let (table, bytes) = match limits.settings.quantiser.section_bytes() {
             0 => (Table::default(), bytes),
             _ => levels::read(bytes, limits, section.tensor)?,
         };
-        read(bytes, Expected { layout, section, limits, table }, memory)
+        Ok((bytes, Expected { layout, section, limits, table }))
     });
-    // Collected before the first error is taken, so that which one it is does not depend on threads.
-    sections.collect::<Vec<_>>().into_iter().collect()
+    Ok(sections.collect())
+}
+
+/// Reads sections in parallel.
+fn read(
+    parts: Vec<Result<SectionPart<'_>, CodecError>>,
+    sections: &mut [SectionData],
+    coder: (Coder, Level),
+    pool: &Pool,
+) -> Result<(), CodecError> {
+    let mut results = vec![Ok(()); parts.len()];
+    let mut work = Vec::with_capacity(parts.len());
+    for ((part, data), result) in parts.into_iter().zip(sections).zip(&mut results) {
+        match part {
+            Ok((bytes, expected)) => work.push(Work { bytes, expected, data, result }),
+            Err(fault) => *result = Err(fault),
+        }
+    }
+    reading::read_all(work, coder, pool);
+    // Which fault is told of does not depend on threads.
+    results.into_iter().collect()
 }
 
 /// What is known of a section before it is read.

@@ -5,6 +5,8 @@
 #![expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")]
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod arrange;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod bits;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod eight;
@@ -22,7 +24,7 @@ pub(crate) mod steps;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
-use crate::codec::{CodecError, FixedReader, SectionReader, SectionWriter};
+use crate::codec::{CodecError, FixedReader, Queue, SectionWriter, read_sections};
 use crate::compress::{BandWork, Scratch, compress_band};
 use crate::outer::{Divisor, StepWork, Sums, step_band};
 use crate::section::SectionData;
@@ -152,13 +154,13 @@ impl Level {
         }
     }
 
-    /// Reads one entropy-coded section.
-    pub(crate) fn read_section(self, reader: SectionReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
+    /// Reads entropy-coded sections until none are left.
+    pub(crate) fn read_sections(self, queue: &Queue<'_>) {
         match self {
-            Level::Plain => reader.read(self, data),
+            Level::Plain => read_sections(queue, self),
             // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) | Level::Avx512(_) => unsafe { read_section_avx2(reader, self, data) },
+            Level::Avx2(_) | Level::Avx512(_) => unsafe { read_sections_avx2(queue, self) },
         }
     }
 }
@@ -189,8 +191,8 @@ fn read_fixed_avx2(reader: FixedReader<'_>, data: &mut SectionData) -> Result<()
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
-fn read_section_avx2(reader: SectionReader<'_>, level: Level, data: &mut SectionData) -> Result<(), CodecError> {
-    reader.read(level, data)
+fn read_sections_avx2(queue: &Queue<'_>, level: Level) {
+    read_sections(queue, level);
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -13,7 +13,7 @@ use std::ops::Range;
 use crate::codec::model::{Ground, Shares, Walk};
 use crate::kernel::Level;
 
-pub(crate) use reader::{Reader, Source, Stream};
+pub(crate) use reader::{Order, Reader, Source, Stream, Ways};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use writer::Output;
 pub(crate) use writer::Writer;

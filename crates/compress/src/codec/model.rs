@@ -14,7 +14,7 @@ mod marks;
 mod path;
 
 use crate::bits::width_of;
-use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Zeros, in_turn};
+use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Ways, Zeros, in_turn};
 use crate::codec::model::head::STEPS;
 use crate::quantise::Scales;
 use crate::scale::{CODE_BITS, code_of};
@@ -92,6 +92,13 @@ pub(crate) enum Fault {
     Index,
 }
 
+/// Memory of a model.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    group: Group,
+    walks: Vec<Walk>,
+}
+
 /// What is known of a section.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -108,17 +115,24 @@ pub(crate) struct Model {
 
 impl Model {
     #[inline(always)]
-    pub(crate) fn new(geometry: Geometry, head: Head, marks: &Marks, quantiser: Quantiser) -> Model {
+    pub(crate) fn new((geometry, quantiser): (Geometry, Quantiser), head: Head, marks: &Marks, memory: Spare) -> Model {
+        let Spare { group, mut walks } = memory;
+        walks.resize(LANES, Walk::default());
         Model {
-            group: Group::default(),
+            group,
             quantiser,
             ground: Ground::new(geometry, marks),
-            walks: vec![Walk::default(); LANES],
+            walks,
             head,
             steps: [head.steps(0), head.steps(1)],
             left: None,
             above: vec![None; geometry.across],
         }
+    }
+
+    /// Its memory, for another one.
+    pub(crate) fn into_spare(self) -> Spare {
+        Spare { group: self.group, walks: self.walks }
     }
 
     /// Finds where elements lie in their fields, which who is to find a way to them must know.
@@ -130,13 +144,48 @@ impl Model {
     /// Codes the chunks of the group, one for each state.
     #[inline(always)]
     pub(crate) fn code(&mut self, coding: &mut impl Coding, chunks: &[ChunkAt]) -> Result<(), Fault> {
+        self.begin(coding, chunks)?;
+        let (ground, walks, indices) = self.ways(chunks.len());
+        coding.places(ground, walks, indices);
+        self.finish(coding, chunks.len())
+    }
+
+    /// Codes what comes before the places of the chunks' values.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, coding: &mut impl Coding, chunks: &[ChunkAt]) -> Result<(), Fault> {
         for (lane, at) in chunks.iter().enumerate() {
             self.header(coding, lane, at)?;
         }
         let total = self.group.counts.iter().sum();
         self.group.indices.resize(total, 0);
         self.group.codes.resize(total, 0);
-        self.places(coding, chunks)?;
+        let mut first = 0;
+        for ((walk, at), &count) in self.walks.iter_mut().zip(chunks).zip(&self.group.counts) {
+            self.ground.lay(walk, at, (first, count), coding.level());
+            first += count;
+        }
+        Ok(())
+    }
+
+    /// What is needed to code the places of the values of so many chunks.
+    pub(crate) fn ways(&mut self, chunks: usize) -> Ways<'_> {
+        (&self.ground, &mut self.walks[..chunks], &mut self.group.indices)
+    }
+
+    /// Codes what comes behind the places.
+    #[inline(always)]
+    pub(crate) fn finish(&mut self, coding: &mut impl Coding, chunks: usize) -> Result<(), Fault> {
+        let walks = &self.walks[..chunks];
+        if walks.iter().any(|walk| walk.fault) {
+            return Err(Fault::Index);
+        }
+        if self.head.lines.leans.is_some() {
+            let Group { indices, expected, shares, .. } = &mut self.group;
+            coding.leans(&self.ground, walks, indices, shares);
+            expected.extend(shares.iter().map(|lean| lean >> 1));
+            let agree = self.head.agree;
+            shares.iter_mut().for_each(|lean| *lean = if *lean & 1 != 0 { agree } else { EVEN });
+        }
         self.signs(coding);
         match self.quantiser {
             Quantiser::SignScale => {}
@@ -180,29 +229,6 @@ impl Model {
         // What a reader found is checked later; until then it must only not overflow.
         let known = Some(Scales { low: low.min(high), high });
         (self.left, self.above[chunk]) = (known, known);
-    }
-
-    /// Codes where the values are.
-    #[inline(always)]
-    fn places(&mut self, coding: &mut impl Coding, chunks: &[ChunkAt]) -> Result<(), Fault> {
-        let (ground, walks) = (&self.ground, &mut self.walks[..chunks.len()]);
-        let mut first = 0;
-        for ((walk, at), &count) in walks.iter_mut().zip(chunks).zip(&self.group.counts) {
-            ground.lay(walk, at, (first, count), coding.level());
-            first += count;
-        }
-        let Group { indices, expected, shares, .. } = &mut self.group;
-        coding.places(ground, walks, indices);
-        if walks.iter().any(|walk| walk.fault) {
-            return Err(Fault::Index);
-        }
-        if self.head.lines.leans.is_some() {
-            coding.leans(ground, walks, indices, shares);
-            expected.extend(shares.iter().map(|lean| lean >> 1));
-            let agree = self.head.agree;
-            shares.iter_mut().for_each(|lean| *lean = if *lean & 1 != 0 { agree } else { EVEN });
-        }
-        Ok(())
     }
 
     /// Codes the signs.

@@ -24,6 +24,7 @@ pub(super) type Row = [u32; LANE];
 pub(super) type List = [u32; MOST + LANE];
 
 /// What was found: of each step one row, or two one after the other.
+#[derive(Debug)]
 pub(crate) struct Found {
     rows: Vec<Row>,
     used: usize,

@@ -5,7 +5,7 @@ use crate::codec::ans::{bits_in_turn, even_bits_in_turn, leans_one_by_one, pairs
 use crate::codec::model::{Element, Ground, Path, Shares, Walk};
 use crate::kernel::Level;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::{Avx512, bits, eight, places, sixteen};
+use crate::kernel::{Avx512, arrange, bits, eight, places, sixteen::Task};
 
 /// What a section is read from.
 pub(crate) trait Source: Coding {
@@ -87,13 +87,16 @@ impl<'a> Stream<'a> {
 pub(crate) struct Reader<'a> {
     lanes: usize,
     stream: Stream<'a>,
-    spare: Order,
+    pub(crate) spare: Order,
     level: Level,
 }
 
+/// What is known of a group of chunks, and where their indices are to be put.
+pub(crate) type Ways<'a> = (&'a Ground, &'a mut [Walk], &'a mut [u16]);
+
 /// Memory to put the indices of a group in order.
-#[derive(Default)]
-struct Order {
+#[derive(Debug, Default)]
+pub(crate) struct Order {
     elements: Vec<Element>,
     bits: Vec<u64>,
     #[cfg(target_arch = "x86_64")]
@@ -128,6 +131,37 @@ impl<'a> Reader<'a> {
         let Level::Avx512(proof) = self.level else { return None };
         let full = self.lanes > 1 && counts[..self.lanes].iter().all(|&count| count == bits::VALUES);
         full.then_some((proof, bits.as_chunks_mut().0))
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn task<'b>(&'b mut self, (ground, walks, indices): Ways<'b>) -> Task<'b, 'a> {
+        Task { stream: &mut self.stream, found: &mut self.spare.found, ground, walks, indices }
+    }
+
+    /// Whether it is worth while to read from two at a time.
+    #[inline(always)]
+    pub(crate) fn pairs(level: Level) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return matches!(level, Level::Avx512(_));
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
+    }
+
+    /// Reads the indices of a group from each of two readers.
+    #[inline(always)]
+    pub(crate) fn places_of_two([one, other]: [&mut Reader<'_>; 2], [ways, other_ways]: [Ways<'_>; 2]) {
+        let ((ground, walks, indices), (other_ground, other_walks, other_indices)) = (ways, other_ways);
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(proof) = one.level
+            && Task::read_two(
+                proof,
+                [one.task((ground, walks, indices)), other.task((other_ground, other_walks, other_indices))],
+            )
+        {
+            return;
+        }
+        one.places(ground, walks, indices);
+        other.places(other_ground, other_walks, other_indices);
     }
 
     /// Takes a step of each chunk that has values left, and tells whether there were any.
@@ -231,7 +265,7 @@ impl Coding for Reader<'_> {
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
         #[cfg(target_arch = "x86_64")]
         if let Level::Avx512(proof) = self.level
-            && sixteen::read(proof, &mut self.stream, &mut self.spare.found, (ground, walks, indices))
+            && self.task((ground, walks, indices)).read(proof)
         {
             return;
         }
@@ -242,7 +276,7 @@ impl Coding for Reader<'_> {
     fn leans(&self, ground: &Ground, walks: &[Walk], indices: &[u16], leans: &mut Vec<u8>) {
         #[cfg(target_arch = "x86_64")]
         if let Level::Avx512(proof) = self.level
-            && sixteen::leans(proof, (ground, walks), indices, leans)
+            && arrange::leans(proof, (ground, walks), indices, leans)
         {
             return;
         }

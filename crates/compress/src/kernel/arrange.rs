@@ -1,0 +1,279 @@
+//! What sixteen lanes found, as the indices of chunks in order.
+
+use std::arch::x86_64::*;
+
+use crate::codec::{Field, Ground, LANES, Walk, quotient};
+use crate::kernel::Avx512;
+use crate::kernel::places::{Found, List, MOST, NONE, Row, suits};
+use crate::kernel::wide::LANE;
+
+/// Tells to which signs the elements of a group lean, if its chunks are such as this can read.
+pub(crate) fn leans(_: Avx512, (ground, walks): (&Ground, &[Walk]), indices: &[u16], leans: &mut Vec<u8>) -> bool {
+    let suits = suits(ground, walks);
+    if suits {
+        leans.resize(indices.len(), 0);
+        for walk in walks {
+            let (indices, leans) = (&indices[walk.values()], &mut leans[walk.values()]);
+            // SAFETY: the value proves that the machine has the instructions.
+            unsafe { lean(ground, walk, indices, leans) };
+        }
+    }
+    suits
+}
+
+/// Puts what each lane of a vector found together, and tells how much it is. No lane must have found more than there is room for.
+#[target_feature(enable = "avx512f,popcnt")]
+fn collect(found: &[Row], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
+    let mut counts = [0; LANE];
+    for steps in found.chunks(vectors * LANE) {
+        // SAFETY: there are sixteen.
+        let rows = std::array::from_fn(|step| unsafe { _mm512_loadu_si512(steps[step * vectors].as_ptr().cast()) });
+        for ((these, list), count) in transposed(rows).into_iter().zip(&mut *lists).zip(&mut counts) {
+            let some = _mm512_test_epi32_mask(these, these);
+            let room: &mut [u32] = &mut list[*count..*count + LANE];
+            // SAFETY: there is room for sixteen.
+            unsafe { _mm512_storeu_si512(room.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(some, these)) };
+            *count += some.count_ones() as usize;
+        }
+    }
+    counts
+}
+
+/// Columns as rows.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn transposed(rows: [__m512i; LANE]) -> [__m512i; LANE] {
+    let mut all = rows;
+    for (pair, of) in all.as_chunks_mut::<2>().0.iter_mut().zip(rows.as_chunks::<2>().0) {
+        *pair = [_mm512_unpacklo_epi32(of[0], of[1]), _mm512_unpackhi_epi32(of[0], of[1])];
+    }
+    for four in all.as_chunks_mut::<4>().0 {
+        let [a, b, c, d] = *four;
+        let (low, high) = (_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c));
+        *four = [low, high, _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)];
+    }
+    // A quarter of vector `4 a + b` has column `4 * quarter + b` of rows `4 a` to `4 a + 3` now.
+    let even = |a, b| _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
+    let odd = |a, b| _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
+    let mut columns = all;
+    for b in 0..4 {
+        let [one, two, three, four] = [all[b], all[4 + b], all[8 + b], all[12 + b]];
+        let (lower, upper) = ([even(one, two), odd(one, two)], [even(three, four), odd(three, four)]);
+        columns[b] = even(lower[0], upper[0]);
+        columns[4 + b] = even(lower[1], upper[1]);
+        columns[8 + b] = odd(lower[0], upper[0]);
+        columns[12 + b] = odd(lower[1], upper[1]);
+    }
+    columns
+}
+
+/// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
+#[target_feature(enable = "avx512f,avx512bw,popcnt")]
+pub(super) fn put(ground: &Ground, (found, vectors): (&mut Found, usize), (walks, indices): (&mut [Walk], &mut [u16])) {
+    let (rows, lists) = found.parts();
+    for (vector, (walks, lists)) in walks.chunks_mut(LANE).zip(lists.chunks_mut(LANE)).enumerate() {
+        let counts = collect(&rows[vector..], vectors, lists);
+        for ((walk, list), count) in walks.iter_mut().zip(lists).zip(counts) {
+            walk.fault |= count != walk.count;
+            list[count..].fill(NONE);
+        }
+    }
+    let mut all = [[_mm512_setzero_si512(); 2]; LANES];
+    for ((walk, list), halves) in walks.iter_mut().zip(&*lists).zip(&mut all) {
+        let chunk = Chunk::new(ground, walk);
+        for (half, found) in halves.iter_mut().zip(list.as_chunks().0) {
+            let (indices, sound) = chunk.indices(found);
+            *half = indices;
+            walk.fault |= !sound;
+        }
+    }
+    for (walk, halves) in walks.iter().zip(all) {
+        let (out, mut sorted) = (&mut indices[walk.values()], [0; MOST]);
+        for (half, sorted) in sort(halves).into_iter().zip(sorted.as_chunks_mut::<{ 2 * LANE }>().0) {
+            // SAFETY: there is room for 32.
+            unsafe { _mm512_storeu_si512(sorted.as_mut_ptr().cast(), half) };
+        }
+        match out.as_chunks_mut() {
+            ([out], []) => *out = sorted,
+            _ => out.copy_from_slice(&sorted[..out.len()]),
+        }
+    }
+}
+
+/// What tells the index of an element from the number and the classes.
+struct Chunk {
+    /// By class: the first of the sorted lines or columns, how many columns, and `2^16` divided by that.
+    line_starts: __m512i,
+    column_starts: __m512i,
+    columns: __m512i,
+    quotients: __m512i,
+    /// Sorted lines and columns.
+    line: [__m512i; 2],
+    column: [__m512i; 2],
+    length: __m512i,
+    elements: __m512i,
+}
+
+impl Chunk {
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn new(ground: &Ground, walk: &Walk) -> Chunk {
+        let (lines, columns) = ground.sides(walk);
+        let eight = |numbers: &[u16; 8]| {
+            // SAFETY: there are eight; no class is above them.
+            _mm512_castsi128_si512(unsafe { _mm_loadu_si128(numbers.as_ptr().cast()) })
+        };
+        Chunk {
+            line_starts: eight(&lines.classes.starts),
+            column_starts: eight(&columns.classes.starts),
+            columns: eight(&columns.classes.counts),
+            quotients: eight(&columns.classes.quotients),
+            line: two(lines.sorted),
+            column: two(columns.sorted),
+            length: _mm512_set1_epi16(walk.cut.length as i16),
+            elements: _mm512_set1_epi16(walk.cut.elements as i16),
+        }
+    }
+
+    /// The indices of 32 elements, `u16::MAX` where there is none, and whether all are of the chunk.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn indices(&self, found: &[u32; 2 * LANE]) -> (__m512i, bool) {
+        // SAFETY: there are twice sixteen.
+        let (one, two) =
+            unsafe { (_mm512_loadu_si512(found.as_ptr().cast()), _mm512_loadu_si512(found[LANE..].as_ptr().cast())) };
+        // In whatever order, since indices are sorted later.
+        let number = _mm512_packus_epi32(lower(one), lower(two));
+        let classes = _mm512_packus_epi32(_mm512_srli_epi32::<16>(one), _mm512_srli_epi32::<16>(two));
+        let class =
+            |shift| _mm512_and_si512(_mm512_srlv_epi16(classes, _mm512_set1_epi16(shift)), _mm512_set1_epi16(7));
+        let (line_class, column_class) = (class((Field::LINE - 16) as i16), class((Field::COLUMN - 16) as i16));
+        let of = |class, table| _mm512_permutexvar_epi16(class, table);
+        // The row, or one less, and what is left of the number.
+        let columns = of(column_class, self.columns);
+        let row = _mm512_mulhi_epu16(number, of(column_class, self.quotients));
+        let rest = _mm512_sub_epi16(number, _mm512_mullo_epi16(row, columns));
+        let more = _mm512_cmpge_epu16_mask(rest, columns);
+        let row = _mm512_mask_add_epi16(row, more, row, _mm512_set1_epi16(1));
+        let rest = _mm512_mask_sub_epi16(rest, more, rest, columns);
+        let member =
+            |[one, two]: [__m512i; 2], start, rank| _mm512_permutex2var_epi16(one, _mm512_add_epi16(start, rank), two);
+        let line = member(self.line, of(line_class, self.line_starts), row);
+        let column = member(self.column, of(column_class, self.column_starts), rest);
+        let index = _mm512_add_epi16(_mm512_mullo_epi16(line, self.length), column);
+        let none = _mm512_testn_epi16_mask(classes, classes);
+        // The field behind all others is of a class that does not exist.
+        let nowhere =
+            _mm512_cmpeq_epi16_mask(line_class, _mm512_set1_epi16(7)) | _mm512_cmpge_epu16_mask(index, self.elements);
+        (_mm512_mask_blend_epi16(none, index, _mm512_set1_epi16(-1)), nowhere & !none == 0)
+    }
+}
+
+/// The lower halves of numbers.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn lower(numbers: __m512i) -> __m512i {
+    _mm512_and_si512(numbers, _mm512_set1_epi32(0xffff))
+}
+
+/// As many as 64 numbers, and zeros.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn two(numbers: &[u16]) -> [__m512i; 2] {
+    let half = |numbers: &[u16]| {
+        let mask = ((1_u64 << numbers.len().min(2 * LANE)) - 1) as __mmask32;
+        // SAFETY: only so many are read.
+        unsafe { _mm512_maskz_loadu_epi16(mask, numbers.as_ptr().cast()) }
+    };
+    let (one, two) = numbers.split_at(numbers.len().min(2 * LANE));
+    [half(one), half(two)]
+}
+
+/// Bytes as many as 64, widened, and zeros.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn two_of_bytes(bytes: &[u8]) -> [__m512i; 2] {
+    let mask = u64::MAX.checked_shr(MOST as u32 - bytes.len().min(MOST) as u32).unwrap_or(0);
+    // SAFETY: only so many are read.
+    let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
+    let half = |bytes| _mm512_cvtepu8_epi16(bytes);
+    [half(_mm512_castsi512_si256(bytes)), half(_mm512_extracti64x4_epi64::<1>(bytes))]
+}
+
+/// What [`Walk::lean`] says of each element.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn lean(ground: &Ground, walk: &Walk, indices: &[u16], leans: &mut [u8]) {
+    let ((lines, columns), length) = (ground.sides(walk), walk.cut.length);
+    let (of_lines, of_columns) = (two_of_bytes(lines.leans), two_of_bytes(columns.leans));
+    let (wide, reciprocal) = (_mm512_set1_epi16(length as i16), _mm512_set1_epi16(quotient(length as u16) as i16));
+    let mut all = [0; MOST];
+    for (indices, all) in two(indices).into_iter().zip(all.as_chunks_mut::<{ 2 * LANE }>().0) {
+        let line = _mm512_mulhi_epu16(indices, reciprocal);
+        let rest = _mm512_sub_epi16(indices, _mm512_mullo_epi16(line, wide));
+        let more = _mm512_cmpge_epu16_mask(rest, wide);
+        let line = _mm512_mask_add_epi16(line, more, line, _mm512_set1_epi16(1));
+        let column = _mm512_mask_sub_epi16(rest, more, rest, wide);
+        let one = _mm512_permutex2var_epi16(of_lines[0], line, of_lines[1]);
+        let other = _mm512_permutex2var_epi16(of_columns[0], column, of_columns[1]);
+        // A leaning counts only where there are two.
+        let both = _mm512_and_si512(_mm512_and_si512(one, other), _mm512_set1_epi16(1));
+        let sign = _mm512_and_si512(_mm512_xor_si512(one, other), _mm512_slli_epi16::<1>(both));
+        let lean = _mm512_cvtepi16_epi8(_mm512_or_si512(both, sign));
+        // SAFETY: there is room for 32.
+        unsafe { _mm256_storeu_si256(all.as_mut_ptr().cast(), lean) };
+    }
+    leans.copy_from_slice(&all[..leans.len()]);
+}
+
+/// Sorts 64 numbers by a bitonic network.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn sort([mut one, mut two]: [__m512i; 2]) -> [__m512i; 2] {
+    for run in [2, 4, 8, 16] {
+        (one, two) = (merge(one, run, 0), merge(two, run, 0));
+    }
+    // The second half falls, so that both together are one bitonic run.
+    (one, two) = (merge(one, 32, 0), merge(two, 32, u32::MAX));
+    let (lower, upper) = (_mm512_min_epu16(one, two), _mm512_max_epu16(one, two));
+    [merge(lower, 32, 0), merge(upper, 32, 0)]
+}
+
+/// Sorts each run, every other one of which is to fall, or all of those that do not if `flip` is set everywhere.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn merge(mut numbers: __m512i, run: u32, flip: __mmask32) -> __m512i {
+    let mut distance = run / 2;
+    while distance > 0 {
+        let other = match distance {
+            1 => _mm512_rol_epi32::<16>(numbers),
+            2 => _mm512_shuffle_epi32::<0b10_11_00_01>(numbers),
+            4 => _mm512_shuffle_epi32::<0b01_00_11_10>(numbers),
+            8 => _mm512_shuffle_i64x2::<0b10_11_00_01>(numbers, numbers),
+            _ => _mm512_shuffle_i64x2::<0b01_00_11_10>(numbers, numbers),
+        };
+        let (less, more) = (_mm512_min_epu16(numbers, other), _mm512_max_epu16(numbers, other));
+        numbers = _mm512_mask_blend_epi16(UPPER[run.ilog2() as usize][distance.ilog2() as usize] ^ flip, less, more);
+        distance /= 2;
+    }
+    numbers
+}
+
+/// Which of 32 numbers are to be the larger of those at a distance, for the binary logarithms of a run and of the distance.
+const UPPER: [[__mmask32; 5]; 6] = {
+    let mut masks = [[0; 5]; 6];
+    let (mut run, mut distance, mut place) = (0, 0, 0);
+    while run < 6 {
+        let (falls, upper) = (place >> run & 1 == 1, place >> distance & 1 == 1);
+        if falls != upper {
+            masks[run][distance] |= 1 << place;
+        }
+        place += 1;
+        if place == 32 {
+            (place, distance) = (0, distance + 1);
+        }
+        if distance == 5 {
+            (distance, run) = (0, run + 1);
+        }
+    }
+    masks
+};
