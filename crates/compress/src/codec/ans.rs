@@ -118,6 +118,16 @@ pub(crate) trait Coding {
     /// The indices of the values of a group of chunks, one chunk for each state: a step of each in turn.
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]);
 
+    /// A bit and symbols of tables of sixteen of each state in turn, if all can be had at once: bits that are 0, and no last symbols.
+    #[inline(always)]
+    fn symbols<const M: usize, const N: usize>(
+        &mut self,
+        _zero: Bit,
+        _tables: [&Shares<M>; N],
+    ) -> Option<[[u32; N]; LANES]> {
+        None
+    }
+
     /// To which signs the elements of a group lean.
     #[inline(always)]
     fn leans(&self, ground: &Ground, walks: &[Walk], indices: &[u16], leans: &mut Vec<u8>) {

@@ -153,8 +153,10 @@ impl Model {
     /// Codes what comes before the places of the chunks' values.
     #[inline(always)]
     pub(crate) fn begin(&mut self, coding: &mut impl Coding, chunks: &[ChunkAt]) -> Result<(), Fault> {
-        for (lane, at) in chunks.iter().enumerate() {
-            self.header(coding, lane, at)?;
+        if chunks.len() < coding.lanes() || !self.headers(coding, chunks) {
+            for (lane, at) in chunks.iter().enumerate() {
+                self.header(coding, lane, at)?;
+            }
         }
         let total = self.group.counts.iter().sum();
         self.group.indices.resize(total, 0);
@@ -214,20 +216,60 @@ impl Model {
     }
 
     fn scales(&mut self, coding: &mut impl Coding, lane: usize, chunk: usize) {
-        let (high, gap) = match (self.left, self.above[chunk]) {
+        let (guess, gap) = self.guess(chunk);
+        let Scales { low, high } = self.group.scales[lane];
+        let gap = (gap, high.wrapping_sub(low));
+        let high = step(coding, lane, &self.steps[0], (guess, high));
+        let low = match self.quantiser.scales() {
+            2 => high.wrapping_sub(step(coding, lane, &self.steps[1], gap)),
+            _ => 0,
+        };
+        self.keep((lane, chunk), Scales { low, high });
+    }
+
+    /// Reads the headers of a group of all states, if that can be done at once.
+    #[inline(always)]
+    fn headers(&mut self, coding: &mut impl Coding, chunks: &[ChunkAt]) -> bool {
+        let [one, two] = &self.steps;
+        match self.quantiser.scales() {
+            1 => coding.symbols(FULL, [one]).is_some_and(|symbols| self.unfold(chunks, symbols)),
+            2 => coding.symbols(FULL, [one, two]).is_some_and(|symbols| self.unfold(chunks, symbols)),
+            _ => false,
+        }
+    }
+
+    /// Finds the scales of full chunks by the symbols of their differences from what is guessed.
+    #[inline(always)]
+    fn unfold<const N: usize>(&mut self, chunks: &[ChunkAt], symbols: [[u32; N]; LANES]) -> bool {
+        for (lane, (at, symbols)) in chunks.iter().zip(symbols).enumerate() {
+            if at.chunk == 0 {
+                self.left = None;
+            }
+            self.group.counts[lane] = at.kept;
+            let (guess, gap) = self.guess(at.chunk);
+            let high = unfold(guess, symbols[0]);
+            let low = symbols.get(1).map_or(0, |&symbol| high.wrapping_sub(unfold(gap, symbol)));
+            self.keep((lane, at.chunk), Scales { low, high });
+        }
+        true
+    }
+
+    /// The scale that a chunk is expected to have, and the difference of both.
+    #[inline(always)]
+    fn guess(&self, chunk: usize) -> (u16, u16) {
+        match (self.left, self.above[chunk]) {
             (Some(a), Some(b)) => (middle(a.high, b.high), middle(a.high - a.low, b.high - b.low)),
             (Some(a), None) | (None, Some(a)) => (a.high, a.high - a.low),
             (None, None) => (code_of(FIRST_SCALE), FIRST_GAP),
-        };
-        let Scales { low, high: value } = self.group.scales[lane];
-        let high = step(coding, lane, &self.steps[0], (high, value));
-        let low = match self.quantiser.scales() {
-            2 => high.wrapping_sub(step(coding, lane, &self.steps[1], (gap, value.wrapping_sub(low)))),
-            _ => 0,
-        };
-        self.group.scales[lane] = Scales { low, high };
+        }
+    }
+
+    /// Keeps the scales of a chunk.
+    #[inline(always)]
+    fn keep(&mut self, (lane, chunk): (usize, usize), scales: Scales) {
+        self.group.scales[lane] = scales;
         // What a reader found is checked later; until then it must only not overflow.
-        let known = Some(Scales { low: low.min(high), high });
+        let known = Some(Scales { low: scales.low.min(scales.high), ..scales });
         (self.left, self.above[chunk]) = (known, known);
     }
 
@@ -293,6 +335,12 @@ fn step(coding: &mut impl Coding, lane: usize, table: &Shares<{ STEPS + 1 }>, (g
     if symbol == OTHER {
         return coding.raw(lane, CODE_BITS, u32::from(value)) as u16;
     }
+    unfold(guess, symbol)
+}
+
+/// The number whose difference from a guess has a symbol.
+#[inline(always)]
+fn unfold(guess: u16, symbol: u32) -> u16 {
     let size = symbol.div_ceil(2) as u16;
     if symbol % 2 == 1 { guess.wrapping_add(size) } else { guess.wrapping_sub(size) }
 }

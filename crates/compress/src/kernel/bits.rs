@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 
 use crate::codec::{LANES, RAW_MAX, SHARE_BITS, Stream, Zeros};
 use crate::kernel::Avx512;
-use crate::kernel::wide::{LANE, load, numbers, refill, store};
+use crate::kernel::wide::{LANE, filled, load, numbers, refill, small, store, words};
 
 /// Values of a full chunk.
 pub(crate) const VALUES: usize = 64;
@@ -47,6 +47,28 @@ pub(crate) fn pairs(_: Avx512, stream: &mut Stream<'_>, tables: [&[u16]; 2], rou
             _ => take_pairs::<{ LANES / LANE }>(stream, tables, rounds.1),
         }
     }
+}
+
+/// A 0 of which it is known how many slots it has, and a symbol of each of one or two tables, of each state in turn: if all are such, and no symbol is
+/// the last of 16. Otherwise nothing is read.
+pub(crate) fn symbols<const N: usize>(
+    _: Avx512,
+    stream: &mut Stream<'_>,
+    (lanes, zero): (usize, u32),
+    tables: [&[u16]; N],
+) -> Option<[[u32; N]; LANES]> {
+    let before = stream.next;
+    // SAFETY: the value proves that the machine has the instructions.
+    let found = unsafe {
+        match lanes {
+            LANE => take_symbols::<1, N>(stream, zero, tables),
+            _ => take_symbols::<{ LANES / LANE }, N>(stream, zero, tables),
+        }
+    };
+    if found.is_none() {
+        stream.next = before;
+    }
+    found
 }
 
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
@@ -187,4 +209,50 @@ fn take_pairs<const V: usize>(stream: &mut Stream<'_>, [one, two]: [&[u16]; 2], 
             unsafe { _mm256_storeu_si256(pairs.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(both)) };
         }
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,popcnt")]
+fn take_symbols<const V: usize, const N: usize>(
+    stream: &mut Stream<'_>,
+    zero: u32,
+    tables: [&[u16]; N],
+) -> Option<[[u32; N]; LANES]> {
+    let tables = tables.map(|table| Starts::new(table));
+    let (mut all, mut after) = ([[0; N]; LANES], [_mm512_setzero_si512(); V]);
+    for vector in 0..V {
+        let (others, states) = bit(load(stream, vector), _mm512_set1_epi32(zero as i32));
+        if others != 0 || small(states, ALL) != 0 {
+            return None;
+        }
+        let (symbols, states) = match &tables[..] {
+            [one, two] => two_symbols([one, two], states, stream),
+            _ => {
+                let (symbol, states) = tables[0].take(states);
+                ([symbol; 2], refill(states, ALL, stream))
+            }
+        };
+        after[vector] = states;
+        for (place, symbols) in symbols.into_iter().take(N).enumerate() {
+            if _mm512_cmpge_epu32_mask(symbols, _mm512_set1_epi32(LANE as i32 - 1)) != 0 {
+                return None;
+            }
+            let lanes = all[LANE * vector..].iter_mut().zip(numbers(symbols));
+            lanes.for_each(|(all, symbol)| all[place] = symbol);
+        }
+    }
+    (0..V).for_each(|vector| store(stream, vector, after[vector]));
+    Some(all)
+}
+
+/// Two symbols of each state, each refilled. A state that is refilled for the first is so large then that it is not for the second: whether it is for the
+/// second is known of all others before any word is.
+#[target_feature(enable = "avx512f,avx512bw,popcnt")]
+#[inline]
+fn two_symbols([one, two]: [&Starts<'_>; 2], states: __m512i, stream: &mut Stream<'_>) -> ([__m512i; 2], __m512i) {
+    let (first, states) = one.take(states);
+    let early = small(states, ALL);
+    let late = small(two.take(states).1, !early);
+    let words = words(early | late, stream);
+    let (second, states) = two.take(filled(states, early, words));
+    ([first, second], filled(states, late, words))
 }

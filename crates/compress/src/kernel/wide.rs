@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::{
     __m512i, __mmask16, _mm256_loadu_si256, _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mask_cmplt_epu32_mask,
-    _mm512_mask_slli_epi32, _mm512_maskz_expand_epi32, _mm512_or_si512, _mm512_set1_epi32, _mm512_storeu_si512,
+    _mm512_mask_or_epi32, _mm512_maskz_expand_epi32, _mm512_set1_epi32, _mm512_slli_epi32, _mm512_storeu_si512,
 };
 
 use crate::codec::{RAW_MAX, Stream};
@@ -38,10 +38,31 @@ pub(super) fn numbers(vector: __m512i) -> [u32; LANE] {
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
 pub(super) fn refill(states: __m512i, of: __mmask16, stream: &mut Stream<'_>) -> __m512i {
-    let short = _mm512_mask_cmplt_epu32_mask(of, states, _mm512_set1_epi32(1 << RAW_MAX));
+    let short = small(states, of);
+    let words = words(short, stream);
+    filled(states, short, words)
+}
+
+/// Which of some states have become small.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn small(states: __m512i, of: __mmask16) -> __mmask16 {
+    _mm512_mask_cmplt_epu32_mask(of, states, _mm512_set1_epi32(1 << RAW_MAX))
+}
+
+/// The next words, one for each of some lanes.
+#[target_feature(enable = "avx512f,popcnt")]
+#[inline]
+pub(super) fn words(of: __mmask16, stream: &mut Stream<'_>) -> __m512i {
     // SAFETY: there are sixteen words.
     let words = unsafe { _mm256_loadu_si256(stream.ahead().as_ptr().cast()) };
-    stream.next += short.count_ones() as usize;
-    let words = _mm512_maskz_expand_epi32(short, _mm512_cvtepu16_epi32(words));
-    _mm512_or_si512(_mm512_mask_slli_epi32::<RAW_MAX>(states, short, states), words)
+    stream.next += of.count_ones() as usize;
+    _mm512_maskz_expand_epi32(of, _mm512_cvtepu16_epi32(words))
+}
+
+/// States, some of which are given their words.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn filled(states: __m512i, of: __mmask16, words: __m512i) -> __m512i {
+    _mm512_mask_or_epi32(states, of, _mm512_slli_epi32::<RAW_MAX>(states), words)
 }

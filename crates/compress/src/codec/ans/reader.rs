@@ -1,6 +1,6 @@
 //! The reading side of the code.
 
-use crate::codec::ans::{Coding, LANES, LEAST, SHARE_BITS, STATE_BYTES, Slots, Symbols, WORD_BITS, Zeros};
+use crate::codec::ans::{Bit, Coding, LANES, LEAST, SHARE_BITS, STATE_BYTES, Slots, Symbols, WORD_BITS, Zeros};
 use crate::codec::ans::{bits_in_turn, even_bits_in_turn, leans_one_by_one, pairs_in_turn};
 use crate::codec::model::{Element, Ground, Path, Shares, Walk};
 use crate::kernel::Level;
@@ -281,6 +281,22 @@ impl Coding for Reader<'_> {
             return;
         }
         leans_one_by_one(ground, walks, indices, leans);
+    }
+
+    #[inline(always)]
+    fn symbols<const M: usize, const N: usize>(
+        &mut self,
+        zero: Bit,
+        tables: [&Shares<M>; N],
+    ) -> Option<[[u32; N]; LANES]> {
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx512(proof) = self.level
+            && self.lanes > 1
+        {
+            return bits::symbols(proof, &mut self.stream, (self.lanes, zero.0), tables.map(Shares::starts));
+        }
+        let _ = (zero, tables);
+        None
     }
 
     #[inline(always)]
