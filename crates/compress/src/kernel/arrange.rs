@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::codec::{Field, Ground, LANES, Walk, quotient};
 use crate::kernel::Avx512;
-use crate::kernel::places::{Found, List, MOST, NONE, Row, suits};
+use crate::kernel::places::{Found, List, MOST, Row, suits};
 use crate::kernel::wide::LANE;
 
 /// Tells to which signs the elements of a group lean, if its chunks are such as this can read.
@@ -24,11 +24,14 @@ pub(crate) fn leans(_: Avx512, (ground, walks): (&Ground, &[Walk]), indices: &[u
 /// Puts what each lane of a vector found together, and tells how much it is. No lane must have found more than there is room for.
 #[target_feature(enable = "avx512f,popcnt")]
 fn collect(found: &[Row], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
-    let mut counts = [0; LANE];
+    let (mut counts, mut columns) = ([0; LANE], [_mm512_setzero_si512(); LANE]);
     for steps in found.chunks(vectors * LANE) {
-        // SAFETY: there are sixteen.
-        let rows = std::array::from_fn(|step| unsafe { _mm512_loadu_si512(steps[step * vectors].as_ptr().cast()) });
-        for ((these, list), count) in transposed(rows).into_iter().zip(&mut *lists).zip(&mut counts) {
+        for (column, row) in columns.iter_mut().zip(steps.iter().step_by(vectors)) {
+            // SAFETY: there are sixteen.
+            *column = unsafe { _mm512_loadu_si512(row.as_ptr().cast()) };
+        }
+        transpose(&mut columns);
+        for ((&these, list), count) in columns.iter().zip(&mut *lists).zip(&mut counts) {
             let some = _mm512_test_epi32_mask(these, these);
             let room: &mut [u32] = &mut list[*count..*count + LANE];
             // SAFETY: there is room for sixteen.
@@ -39,32 +42,28 @@ fn collect(found: &[Row], vectors: usize, lists: &mut [List]) -> [usize; LANE] {
     counts
 }
 
-/// Columns as rows.
+/// Makes columns of rows.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn transposed(rows: [__m512i; LANE]) -> [__m512i; LANE] {
-    let mut all = rows;
-    for (pair, of) in all.as_chunks_mut::<2>().0.iter_mut().zip(rows.as_chunks::<2>().0) {
-        *pair = [_mm512_unpacklo_epi32(of[0], of[1]), _mm512_unpackhi_epi32(of[0], of[1])];
-    }
+fn transpose(all: &mut [__m512i; LANE]) {
     for four in all.as_chunks_mut::<4>().0 {
         let [a, b, c, d] = *four;
-        let (low, high) = (_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c));
-        *four = [low, high, _mm512_unpacklo_epi64(b, d), _mm512_unpackhi_epi64(b, d)];
+        let (one, two) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (three, four_) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        let (low, high) = (_mm512_unpacklo_epi64(one, three), _mm512_unpackhi_epi64(one, three));
+        *four = [low, high, _mm512_unpacklo_epi64(two, four_), _mm512_unpackhi_epi64(two, four_)];
     }
     // A quarter of vector `4 a + b` has column `4 * quarter + b` of rows `4 a` to `4 a + 3` now.
     let even = |a, b| _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
     let odd = |a, b| _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
-    let mut columns = all;
     for b in 0..4 {
         let [one, two, three, four] = [all[b], all[4 + b], all[8 + b], all[12 + b]];
         let (lower, upper) = ([even(one, two), odd(one, two)], [even(three, four), odd(three, four)]);
-        columns[b] = even(lower[0], upper[0]);
-        columns[4 + b] = even(lower[1], upper[1]);
-        columns[8 + b] = odd(lower[0], upper[0]);
-        columns[12 + b] = odd(lower[1], upper[1]);
+        all[b] = even(lower[0], upper[0]);
+        all[4 + b] = even(lower[1], upper[1]);
+        all[8 + b] = odd(lower[0], upper[0]);
+        all[12 + b] = odd(lower[1], upper[1]);
     }
-    columns
 }
 
 /// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
@@ -73,30 +72,35 @@ pub(super) fn put(ground: &Ground, (found, vectors): (&mut Found, usize), (walks
     let (rows, lists) = found.parts();
     for (vector, (walks, lists)) in walks.chunks_mut(LANE).zip(lists.chunks_mut(LANE)).enumerate() {
         let counts = collect(&rows[vector..], vectors, lists);
-        for ((walk, list), count) in walks.iter_mut().zip(lists).zip(counts) {
-            walk.fault |= count != walk.count;
-            list[count..].fill(NONE);
-        }
+        walks.iter_mut().zip(counts).for_each(|(walk, count)| walk.fault |= count != walk.count);
     }
     let mut all = [[_mm512_setzero_si512(); 2]; LANES];
     for ((walk, list), halves) in walks.iter_mut().zip(&*lists).zip(&mut all) {
         let chunk = Chunk::new(ground, walk);
-        for (half, found) in halves.iter_mut().zip(list.as_chunks().0) {
-            let (indices, sound) = chunk.indices(found);
+        for (number, (half, found)) in halves.iter_mut().zip(list.as_chunks().0).enumerate() {
+            let (indices, sound) = chunk.indices(found, walk.count.saturating_sub(2 * LANE * number));
             *half = indices;
             walk.fault |= !sound;
         }
     }
-    for (walk, halves) in walks.iter().zip(all) {
-        let (out, mut sorted) = (&mut indices[walk.values()], [0; MOST]);
-        for (half, sorted) in sort(halves).into_iter().zip(sorted.as_chunks_mut::<{ 2 * LANE }>().0) {
-            // SAFETY: there is room for 32.
-            unsafe { _mm512_storeu_si512(sorted.as_mut_ptr().cast(), half) };
+    for (walk, halves) in walks.iter().zip(&all) {
+        let (out, sorted) = (&mut indices[walk.values()], sort(*halves));
+        if let ([out], []) = out.as_chunks_mut() {
+            keep(sorted, out);
+        } else {
+            let mut all = [0; MOST];
+            keep(sorted, &mut all);
+            out.copy_from_slice(&all[..out.len()]);
         }
-        match out.as_chunks_mut() {
-            ([out], []) => *out = sorted,
-            _ => out.copy_from_slice(&sorted[..out.len()]),
-        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn keep(halves: [__m512i; 2], numbers: &mut [u16; MOST]) {
+    for (half, numbers) in halves.into_iter().zip(numbers.as_chunks_mut::<{ 2 * LANE }>().0) {
+        // SAFETY: there is room for 32.
+        unsafe { _mm512_storeu_si512(numbers.as_mut_ptr().cast(), half) };
     }
 }
 
@@ -135,13 +139,17 @@ impl Chunk {
         }
     }
 
-    /// The indices of 32 elements, `u16::MAX` where there is none, and whether all are of the chunk.
+    /// The indices of up to 32 elements, `u16::MAX` where there is none, and whether all are of the chunk.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    fn indices(&self, found: &[u32; 2 * LANE]) -> (__m512i, bool) {
+    fn indices(&self, found: &[u32; 2 * LANE], count: usize) -> (__m512i, bool) {
+        let mask = u32::MAX.checked_shr((2 * LANE - count.min(2 * LANE)) as u32).unwrap_or(0);
+        let [lower_mask, upper_mask] = [mask as __mmask16, (mask >> LANE) as __mmask16];
         // SAFETY: there are twice sixteen.
-        let (one, two) =
-            unsafe { (_mm512_loadu_si512(found.as_ptr().cast()), _mm512_loadu_si512(found[LANE..].as_ptr().cast())) };
+        let (one, two) = unsafe {
+            let found = found.as_ptr().cast::<i32>();
+            (_mm512_maskz_loadu_epi32(lower_mask, found), _mm512_maskz_loadu_epi32(upper_mask, found.add(LANE)))
+        };
         // In whatever order, since indices are sorted later.
         let number = _mm512_packus_epi32(lower(one), lower(two));
         let classes = _mm512_packus_epi32(_mm512_srli_epi32::<16>(one), _mm512_srli_epi32::<16>(two));

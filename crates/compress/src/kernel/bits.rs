@@ -73,17 +73,19 @@ pub(crate) fn symbols<const N: usize>(
 
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
 fn take_even<const V: usize>(stream: &mut Stream<'_>, chunks: &mut [[u8; VALUES]]) {
-    let mut bits = [0_u64; LANES];
-    for turn in 0..VALUES as u32 / RAW_MAX {
-        for vector in 0..V {
-            let states = load(stream, vector);
-            let words = numbers(states).map(|state| u64::from(state as u16) << (RAW_MAX * turn));
-            bits[LANE * vector..].iter_mut().zip(words).for_each(|(bits, word)| *bits |= word);
+    let mut halves = [[_mm512_setzero_si512(); 2]; V];
+    for turn in 0..VALUES / RAW_MAX as usize {
+        for (vector, halves) in halves.iter_mut().enumerate() {
+            let (states, half) = (load(stream, vector), &mut halves[turn / 2]);
+            *half = match turn % 2 {
+                0 => _mm512_and_si512(states, _mm512_set1_epi32(0xffff)),
+                _ => _mm512_or_si512(*half, _mm512_slli_epi32::<RAW_MAX>(states)),
+            };
             let states = refill(_mm512_srli_epi32::<RAW_MAX>(states), ALL, stream);
             store(stream, vector, states);
         }
     }
-    spread(bits, chunks);
+    spread(&halves, chunks);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
@@ -107,14 +109,8 @@ fn take_coded<const V: usize>(stream: &mut Stream<'_>, zeros: Zeros<'_>, chunks:
             slots[vector] = _mm512_srli_epi32::<16>(slots[vector]);
         }
     }
-    let mut bits = [0_u64; LANES];
-    for vector in 0..V {
-        store(stream, vector, states[vector]);
-        let [lower, upper] = halves[vector].map(|half| numbers(half));
-        let all = lower.into_iter().zip(upper).map(|(lower, upper)| u64::from(upper) << 32 | u64::from(lower));
-        bits[LANE * vector..].iter_mut().zip(all).for_each(|(bits, all)| *bits = all);
-    }
-    spread(bits, chunks);
+    (0..V).for_each(|vector| store(stream, vector, states[vector]));
+    spread(&halves, chunks);
 }
 
 /// The slots of 0 of values 4n to 4n + 3 of each chunk of a vector.
@@ -152,13 +148,17 @@ fn two_bits(states: __m512i, slots: __m512i) -> ([__mmask16; 2], __m512i) {
     ([one, two], states)
 }
 
-/// A byte for each bit.
+/// A byte for each bit. Of each vector of chunks there are the lower and the upper halves.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn spread(bits: [u64; LANES], chunks: &mut [[u8; VALUES]]) {
-    for (chunk, bits) in chunks.iter_mut().zip(bits) {
-        // SAFETY: there is room for 64.
-        unsafe { _mm512_storeu_si512(chunk.as_mut_ptr().cast(), _mm512_maskz_set1_epi8(bits, 1)) };
+fn spread(halves: &[[__m512i; 2]], chunks: &mut [[u8; VALUES]]) {
+    for (halves, chunks) in halves.iter().zip(chunks.chunks_mut(LANE)) {
+        let (lower, upper) = (numbers(halves[0]), numbers(halves[1]));
+        for (chunk, (lower, upper)) in chunks.iter_mut().zip(lower.into_iter().zip(upper)) {
+            let bits = u64::from(upper) << 32 | u64::from(lower);
+            // SAFETY: there is room for 64.
+            unsafe { _mm512_storeu_si512(chunk.as_mut_ptr().cast(), _mm512_maskz_set1_epi8(bits, 1)) };
+        }
     }
 }
 

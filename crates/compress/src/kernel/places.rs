@@ -28,12 +28,12 @@ pub(super) type List = [u32; MOST + LANE];
 pub(crate) struct Found {
     rows: Vec<Row>,
     used: usize,
-    lists: [List; LANES],
+    lists: Box<[List; LANES]>,
 }
 
 impl Default for Found {
     fn default() -> Found {
-        Found { rows: Vec::new(), used: 0, lists: [[NONE; MOST + LANE]; LANES] }
+        Found { rows: Vec::new(), used: 0, lists: Box::new([[NONE; MOST + LANE]; LANES]) }
     }
 }
 
