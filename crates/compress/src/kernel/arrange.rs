@@ -54,16 +54,19 @@ fn transpose(all: &mut [__m512i; LANE]) {
         *four = [low, high, _mm512_unpacklo_epi64(two, four_), _mm512_unpackhi_epi64(two, four_)];
     }
     // A quarter of vector `4 a + b` has column `4 * quarter + b` of rows `4 a` to `4 a + 3` now.
+    for b in 0..4 {
+        [all[b], all[4 + b], all[8 + b], all[12 + b]] = quarters([all[b], all[4 + b], all[8 + b], all[12 + b]]);
+    }
+}
+
+/// The first quarters of four vectors, their second ones, and so on.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
     let even = |a, b| _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
     let odd = |a, b| _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
-    for b in 0..4 {
-        let [one, two, three, four] = [all[b], all[4 + b], all[8 + b], all[12 + b]];
-        let (lower, upper) = ([even(one, two), odd(one, two)], [even(three, four), odd(three, four)]);
-        all[b] = even(lower[0], upper[0]);
-        all[4 + b] = even(lower[1], upper[1]);
-        all[8 + b] = odd(lower[0], upper[0]);
-        all[12 + b] = odd(lower[1], upper[1]);
-    }
+    let (lower, upper) = ([even(a, b), odd(a, b)], [even(c, d), odd(c, d)]);
+    [even(lower[0], upper[0]), even(lower[1], upper[1]), odd(lower[0], upper[0]), odd(lower[1], upper[1])]
 }
 
 /// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
@@ -83,24 +86,23 @@ pub(super) fn put(ground: &Ground, (found, vectors): (&mut Found, usize), (walks
             walk.fault |= !sound;
         }
     }
-    for (walk, halves) in walks.iter().zip(&all) {
-        let (out, sorted) = (&mut indices[walk.values()], sort(*halves));
-        if let ([out], []) = out.as_chunks_mut() {
-            keep(sorted, out);
-        } else {
-            let mut all = [0; MOST];
-            keep(sorted, &mut all);
-            out.copy_from_slice(&all[..out.len()]);
-        }
+    for (walks, all) in walks.chunks(4).zip(all.as_chunks_mut().0) {
+        sort(all);
+        walks.iter().zip(all).for_each(|(walk, halves)| keep(*halves, &mut indices[walk.values()]));
     }
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn keep(halves: [__m512i; 2], numbers: &mut [u16; MOST]) {
-    for (half, numbers) in halves.into_iter().zip(numbers.as_chunks_mut::<{ 2 * LANE }>().0) {
+fn keep(halves: [__m512i; 2], indices: &mut [u16]) {
+    let mut few = [0; MOST];
+    let all = if let ([all], []) = indices.as_chunks_mut() { all } else { &mut few };
+    for (half, all) in halves.into_iter().zip(all.as_chunks_mut::<{ 2 * LANE }>().0) {
         // SAFETY: there is room for 32.
-        unsafe { _mm512_storeu_si512(numbers.as_mut_ptr().cast(), half) };
+        unsafe { _mm512_storeu_si512(all.as_mut_ptr().cast(), half) };
+    }
+    if indices.len() < MOST {
+        indices.copy_from_slice(&few[..indices.len()]);
     }
 }
 
@@ -233,55 +235,93 @@ fn lean(ground: &Ground, walk: &Walk, indices: &[u16], leans: &mut [u8]) {
     leans.copy_from_slice(&all[..leans.len()]);
 }
 
-/// Sorts 64 numbers by a bitonic network.
+/// Comparisons of those that are four, two and one apart.
+const FAR: [[usize; 2]; 4] = [[0, 4], [1, 5], [2, 6], [3, 7]];
+const AFTER_NEXT: [[usize; 2]; 4] = [[0, 2], [1, 3], [4, 6], [5, 7]];
+const NEXT: [[usize; 2]; 4] = [[0, 1], [2, 3], [4, 5], [6, 7]];
+
+/// Sorts the 64 numbers of each of four chunks. A vector holds eight of each; eight columns are sorted, made rows, and merged.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn sort([mut one, mut two]: [__m512i; 2]) -> [__m512i; 2] {
-    for run in [2, 4, 8, 16] {
-        (one, two) = (merge(one, run, 0), merge(two, run, 0));
-    }
-    // The second half falls, so that both together are one bitonic run.
-    (one, two) = (merge(one, 32, 0), merge(two, 32, u32::MAX));
-    let (lower, upper) = (_mm512_min_epu16(one, two), _mm512_max_epu16(one, two));
-    [merge(lower, 32, 0), merge(upper, 32, 0)]
+fn sort(chunks: &mut [[__m512i; 2]; 4]) {
+    let [a, b, c, d] = *chunks;
+    let ([e, f, g, h], [i, j, k, l]) = (quarters([a[0], b[0], c[0], d[0]]), quarters([a[1], b[1], c[1], d[1]]));
+    let mut rows = [e, f, g, h, i, j, k, l];
+    compare(&mut rows, &AFTER_NEXT);
+    compare(&mut rows, &FAR);
+    compare(&mut rows, &NEXT);
+    compare(&mut rows, &[[2, 4], [3, 5]]);
+    compare(&mut rows, &[[1, 4], [3, 6]]);
+    compare(&mut rows, &[[1, 2], [3, 4], [5, 6]]);
+    turn(&mut rows);
+    // Runs of one row, of two, of four.
+    let [a, b, c, d, e, f, g, h] = rows;
+    let ([a, b], [c, d], [e, f], [g, h]) = (cross(a, b), cross(c, d), cross(e, f), cross(g, h));
+    rows = [a, b, c, d, e, f, g, h];
+    clean(&mut rows);
+    let [a, b, c, d, e, f, g, h] = rows;
+    let ([a, d], [b, c], [e, h], [f, g]) = (cross(a, d), cross(b, c), cross(e, h), cross(f, g));
+    rows = [a, b, d, c, e, f, h, g];
+    compare(&mut rows, &NEXT);
+    clean(&mut rows);
+    let [a, b, c, d, e, f, g, h] = rows;
+    let ([a, h], [b, g], [c, f], [d, e]) = (cross(a, h), cross(b, g), cross(c, f), cross(d, e));
+    rows = [a, b, c, d, h, g, f, e];
+    compare(&mut rows, &AFTER_NEXT);
+    compare(&mut rows, &NEXT);
+    clean(&mut rows);
+    let [e, f, g, h, i, j, k, l] = rows;
+    let ([a, b, c, d], [e, f, g, h]) = (quarters([e, f, g, h]), quarters([i, j, k, l]));
+    *chunks = [[a, e], [b, f], [c, g], [d, h]];
 }
 
-/// Sorts each run, every other one of which is to fall, or all of those that do not if `flip` is set everywhere.
+/// Puts the smaller of each two numbers into the first of two rows.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn merge(mut numbers: __m512i, run: u32, flip: __mmask32) -> __m512i {
-    let mut distance = run / 2;
-    while distance > 0 {
-        let other = match distance {
-            1 => _mm512_rol_epi32::<16>(numbers),
-            2 => _mm512_shuffle_epi32::<0b10_11_00_01>(numbers),
-            4 => _mm512_shuffle_epi32::<0b01_00_11_10>(numbers),
-            8 => _mm512_shuffle_i64x2::<0b10_11_00_01>(numbers, numbers),
-            _ => _mm512_shuffle_i64x2::<0b01_00_11_10>(numbers, numbers),
-        };
-        let (less, more) = (_mm512_min_epu16(numbers, other), _mm512_max_epu16(numbers, other));
-        numbers = _mm512_mask_blend_epi16(UPPER[run.ilog2() as usize][distance.ilog2() as usize] ^ flip, less, more);
-        distance /= 2;
+fn compare<const N: usize>(rows: &mut [__m512i; 8], pairs: &[[usize; 2]; N]) {
+    for &[first, second] in pairs {
+        let (one, other) = (rows[first], rows[second]);
+        (rows[first], rows[second]) = (_mm512_min_epu16(one, other), _mm512_max_epu16(one, other));
     }
-    numbers
 }
 
-/// Which of 32 numbers are to be the larger of those at a distance, for the binary logarithms of a run and of the distance.
-const UPPER: [[__mmask32; 5]; 6] = {
-    let mut masks = [[0; 5]; 6];
-    let (mut run, mut distance, mut place) = (0, 0, 0);
-    while run < 6 {
-        let (falls, upper) = (place >> run & 1 == 1, place >> distance & 1 == 1);
-        if falls != upper {
-            masks[run][distance] |= 1 << place;
-        }
-        place += 1;
-        if place == 32 {
-            (place, distance) = (0, distance + 1);
-        }
-        if distance == 5 {
-            (distance, run) = (0, run + 1);
-        }
+/// The smaller and the larger ones of a row's numbers and of those of another one, the last first.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn cross(one: __m512i, other: __m512i) -> [__m512i; 2] {
+    let falling = _mm512_set4_epi32(0x0100_0302, 0x0504_0706, 0x0908_0b0a, 0x0d0c_0f0e);
+    let other = _mm512_shuffle_epi8(other, falling);
+    [_mm512_min_epu16(one, other), _mm512_max_epu16(one, other)]
+}
+
+/// Sorts rows that rise and then fall, or fall and then rise.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn clean(rows: &mut [__m512i; 8]) {
+    turn(rows);
+    compare(rows, &FAR);
+    compare(rows, &AFTER_NEXT);
+    compare(rows, &NEXT);
+    turn(rows);
+}
+
+/// Makes rows of the columns of each quarter.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn turn(rows: &mut [__m512i; 8]) {
+    let [a, b, c, d, e, f, g, h] = *rows;
+    let four = |a, b, c, d| {
+        let (one, two) = (_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
+        let (three, four) = (_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d));
+        [
+            _mm512_unpacklo_epi32(one, three),
+            _mm512_unpackhi_epi32(one, three),
+            _mm512_unpacklo_epi32(two, four),
+            _mm512_unpackhi_epi32(two, four),
+        ]
+    };
+    let (upper, lower) = (four(a, b, c, d), four(e, f, g, h));
+    for (pair, (upper, lower)) in rows.as_chunks_mut().0.iter_mut().zip(upper.into_iter().zip(lower)) {
+        *pair = [_mm512_unpacklo_epi64(upper, lower), _mm512_unpackhi_epi64(upper, lower)];
     }
-    masks
-};
+}
