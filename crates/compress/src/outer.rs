@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
 use crate::kernel::{Level, Term, prefetch};
-use crate::layout::{Band, Layout};
+use crate::layout::{Band, Block, Layout};
 use crate::quantise::Scales;
 use crate::section::SectionData;
 use crate::update::SparseUpdate;
@@ -227,10 +227,13 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Diviso
     let Step { band, rate, .. } = step;
     for chunk in 0..band.across {
         step.sum(&sent, chunk, Some(slice), sums);
-        let block = band.block(chunk);
+        let (block, ahead) = (band.block(chunk), step.ahead(chunk));
         let rows = sums.0[..block.len()].chunks_exact_mut(block.width);
         // What `for_each` calls would not be inlined, and not be compiled for the level.
-        for (run, sums) in block.runs().zip(rows) {
+        for (number, (run, sums)) in block.runs().zip(rows).enumerate() {
+            if number % 2 == 0 && number / 2 < ahead.rows.div_ceil(2) {
+                prefetch(&slice[ahead.run(ahead.rows / 2 + number / 2)]);
+            }
             row(divisor, &mut slice[run], sums, rate);
         }
     }
@@ -246,15 +249,22 @@ impl<'a> Step<'a> {
         self.peers.iter().zip(self.coefficients).map(sent).collect()
     }
 
+    /// The block whose parameters are asked for while those of chunk `chunk` are stepped: half of the rows while sums are added up, half while
+    /// parameters are stepped, since memory should never rest.
+    #[inline(always)]
+    fn ahead(&self, chunk: usize) -> Block {
+        self.band.block((chunk + 1).min(self.band.across - 1))
+    }
+
     /// Adds the peers' values of a chunk, in their order. What comes next is asked for meanwhile, a little with each peer: so
     /// many rows of parameters, and a run of every peer, are as many streams as no machine follows by itself.
     #[inline(always)]
     fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) {
-        let ahead = self.band.block((chunk + 1).min(self.band.across - 1));
-        let rows = ahead.rows.div_ceil(sent.len());
+        let (ahead, half) = (self.ahead(chunk), self.ahead(chunk).rows / 2);
+        let rows = half.div_ceil(sent.len());
         for (place, &Sent { section, first, coefficient, weight }) in sent.iter().enumerate() {
             if let Some(parameters) = parameters {
-                let rows = place * rows..ahead.rows.min((place + 1) * rows);
+                let rows = place * rows..half.min((place + 1) * rows);
                 rows.for_each(|row| prefetch(&parameters[ahead.run(row)]));
             }
             section.prefetch(first + chunk + AHEAD);
