@@ -276,17 +276,32 @@ impl Model {
     /// Codes the signs.
     #[inline(always)]
     fn signs(&mut self, coding: &mut impl Coding) {
-        let Group { counts, codes, expected, shares, bits, .. } = &mut self.group;
+        if self.quantiser == Quantiser::SignScale {
+            // Codes are nothing else.
+            let mut codes = std::mem::take(&mut self.group.codes);
+            self.bits(coding, &mut codes);
+            self.group.codes = codes;
+            return;
+        }
+        let mut bits = std::mem::take(&mut self.group.bits);
         bits.clear();
-        bits.extend(codes.iter().map(|code| code & 1));
+        bits.extend(self.group.codes.iter().map(|code| code & 1));
+        self.bits(coding, &mut bits);
+        self.group.codes.iter_mut().zip(&bits).for_each(|(code, bit)| *code = *code & !1 | *bit);
+        self.group.bits = bits;
+    }
+
+    /// Codes signs as bits.
+    #[inline(always)]
+    fn bits(&self, coding: &mut impl Coding, bits: &mut [u8]) {
+        let Group { counts, expected, shares, .. } = &self.group;
         if self.head.lines.leans.is_some() {
-            bits.iter_mut().zip(&*expected).for_each(|(bit, expected)| *bit ^= expected);
+            bits.iter_mut().zip(expected).for_each(|(bit, expected)| *bit ^= expected);
             coding.bits(counts, Zeros::Each(shares), bits);
-            bits.iter_mut().zip(expected).for_each(|(bit, expected)| *bit ^= *expected);
+            bits.iter_mut().zip(expected).for_each(|(bit, expected)| *bit ^= expected);
         } else {
             coding.even_bits(counts, bits);
         }
-        codes.iter_mut().zip(bits).for_each(|(code, bit)| *code = *code & !1 | *bit);
     }
 
     /// Codes which of two levels a value has.

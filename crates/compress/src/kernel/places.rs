@@ -65,13 +65,10 @@ impl Found {
 
 /// Whether these are chunks such as can be read with vectors.
 pub(super) fn suits(ground: &Ground, walks: &[Walk]) -> bool {
-    let small = |walk: &Walk| {
-        let (lines, columns) = ground.sides(walk);
-        walk.count.max(lines.sorted.len()).max(columns.sorted.len()) <= MOST
-    };
     // A state must hold a segment and the bits that follow.
     let narrow = ground.low + 1 + DISTANCE_BITS <= RAW_MAX;
-    walks.len() >= LANE / 2 && narrow && walks.iter().all(small)
+    let small = ground.widest <= MOST && walks.iter().all(|walk| walk.count <= MOST);
+    walks.len() >= LANE / 2 && narrow && small
 }
 
 /// Where sixteen chunks begin: the first field, the next one, where that lies behind the first walk and where the one behind all others lies, and

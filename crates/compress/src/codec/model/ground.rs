@@ -77,6 +77,8 @@ pub(crate) struct Ground {
     column_counts: Vec<[u16; FIELDS_ROOM]>,
     pub(crate) distances: &'static Distances,
     pub(crate) low: u32,
+    /// Most lines of a band, or columns of a block.
+    pub(crate) widest: usize,
 }
 
 impl Ground {
@@ -99,7 +101,8 @@ impl Ground {
         let pairs = pairs.iter().map(|&(octaves, pair)| Field::new(low.min(octaves - least), pair)).collect::<Vec<_>>();
         let line_counts = lines.counts_of(&pairs, Field::line_class);
         let column_counts = columns.counts_of(&pairs, Field::column_class);
-        Ground { lines, columns, pairs, line_counts, column_counts, distances, low }
+        let widest = lines.widest().max(columns.widest());
+        Ground { lines, columns, pairs, line_counts, column_counts, distances, low, widest }
     }
 
     /// Finds where elements lie in their fields.

@@ -146,6 +146,11 @@ impl Side {
         side
     }
 
+    /// Most members of a group.
+    pub(crate) fn widest(&self) -> usize {
+        self.groups.iter().map(|(range, _)| range.len()).max().unwrap_or(0)
+    }
+
     /// Finds the number of each among those of its class and group.
     #[inline(always)]
     pub(crate) fn rank(&mut self, marks: &[[u8; 2]]) {
