@@ -9,6 +9,8 @@ pub(crate) mod arrange;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod bits;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod classes;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod eight;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod fields;

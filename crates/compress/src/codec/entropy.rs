@@ -50,7 +50,7 @@ impl SectionWriter<'_> {
         head.write(quantiser, bytes);
         let mut writer = Writer::new(lanes(geometry.values), level);
         marks.code(&mut writer, &head);
-        let mut model = Model::new((geometry, quantiser), head, &marks, Spare::default());
+        let mut model = Model::new((geometry, quantiser), head, &marks, (Spare::default(), level));
         model.rank(&marks);
         let mut content = Content::new(parts);
         let (mut groups, mut chunks) = (Groups::new(layout, section, settings.top_k, writer.lanes()), Vec::new());

@@ -16,6 +16,7 @@ mod path;
 use crate::bits::width_of;
 use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Ways, Zeros, in_turn};
 use crate::codec::model::head::STEPS;
+use crate::kernel::Level;
 use crate::quantise::Scales;
 use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
@@ -32,7 +33,7 @@ pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use crate::codec::model::{
     ground::{FIELDS_ROOM, Field, WALK_ROOM},
-    marks::quotient,
+    marks::{ByClass, quotient},
 };
 
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.
@@ -115,13 +116,18 @@ pub(crate) struct Model {
 
 impl Model {
     #[inline(always)]
-    pub(crate) fn new((geometry, quantiser): (Geometry, Quantiser), head: Head, marks: &Marks, memory: Spare) -> Model {
+    pub(crate) fn new(
+        (geometry, quantiser): (Geometry, Quantiser),
+        head: Head,
+        marks: &Marks,
+        (memory, level): (Spare, Level),
+    ) -> Model {
         let Spare { group, mut walks } = memory;
         walks.resize(LANES, Walk::default());
         Model {
             group,
             quantiser,
-            ground: Ground::new(geometry, marks),
+            ground: Ground::new(geometry, marks, level),
             walks,
             head,
             steps: [head.steps(0), head.steps(1)],

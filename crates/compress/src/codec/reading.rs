@@ -192,7 +192,7 @@ impl<'a, S: Source> Reading<'a, S> {
         let mut marks = Marks::new(&geometry);
         marks.code(&mut source, &head);
         let Memory { model, chunks, .. } = memory;
-        let mut model = Model::new((geometry, settings.quantiser), head, &marks, model);
+        let mut model = Model::new((geometry, settings.quantiser), head, &marks, (model, source.level()));
         if source.plans() {
             model.rank(&marks);
         }

@@ -57,7 +57,7 @@ fn ground(layout: &Layout) -> Ground {
     let mut marks = Marks::new(&geometry);
     let all = marks.lines.iter_mut().chain(&mut marks.columns).enumerate();
     all.for_each(|(place, mark)| *mark = [(place * 7 % 6) as u8, (place % 3) as u8]);
-    let mut ground = Ground::new(geometry, &marks);
+    let mut ground = Ground::new(geometry, &marks, Level::Plain);
     ground.rank(&marks);
     ground
 }

@@ -83,10 +83,10 @@ pub(crate) struct Ground {
 
 impl Ground {
     #[inline(always)]
-    pub(crate) fn new(geometry: Geometry, marks: &Marks) -> Ground {
+    pub(crate) fn new(geometry: Geometry, marks: &Marks, level: Level) -> Ground {
         let bands = (0..geometry.bands).map(|band| band * geometry.lines..(band + 1) * geometry.lines);
         let blocks = (0..geometry.across).map(|block| geometry.base(block)..geometry.base(block + 1));
-        let (lines, columns) = (Side::new(&marks.lines, bands), Side::new(&marks.columns, blocks));
+        let (lines, columns) = (Side::new(&marks.lines, bands, level), Side::new(&marks.columns, blocks, level));
         let counts = [lines.counts(), columns.counts()];
         let octaves = |(line, column): (usize, usize)| (line + column) as u32;
         let all = (0..FIELDS).map(|pair| (CLASSES - 1 - pair / CLASSES, pair % CLASSES));

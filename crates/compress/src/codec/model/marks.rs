@@ -6,6 +6,9 @@ use crate::codec::ans::Coding;
 use crate::codec::model::cut::Geometry;
 use crate::codec::model::ground::{FIELDS_ROOM, Field};
 use crate::codec::model::head::Head;
+use crate::kernel::Level;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::classes;
 
 /// How crowded a line or column can be.
 pub(crate) const CLASSES: usize = 6;
@@ -53,8 +56,7 @@ pub(crate) struct Classes {
 
 impl Classes {
     #[inline(always)]
-    fn new(marks: &[[u8; 2]]) -> Classes {
-        let starts = starts(marks);
+    fn new(starts: ByClass) -> Classes {
         let counts = std::array::from_fn(|class| starts[(class + 1).min(starts.len() - 1)] - starts[class]);
         Classes {
             starts,
@@ -99,6 +101,24 @@ fn starts(marks: &[[u8; 2]]) -> ByClass {
     starts
 }
 
+/// Sorts the members of a group by class, and tells where each class begins.
+#[inline(always)]
+fn sort(marks: &[[u8; 2]], sorted: &mut [u16], level: Level) -> ByClass {
+    #[cfg(target_arch = "x86_64")]
+    if let Level::Avx512(proof) = level
+        && let Some(starts) = classes::sort(proof, marks, sorted)
+    {
+        return starts;
+    }
+    let _ = level;
+    let starts = starts(marks);
+    let mut ends = Ends::new(&starts);
+    for (member, &[class, _]) in (0_u16..).zip(marks) {
+        sorted[usize::from(ends.next(class))] = member;
+    }
+    starts
+}
+
 /// Where the next member of each class is to be put.
 struct Ends(u64);
 
@@ -131,17 +151,13 @@ pub(crate) struct Side {
 
 impl Side {
     #[inline(always)]
-    pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>) -> Side {
+    pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>, level: Level) -> Side {
         // No leaning, one to plus, one to minus: 0, 1, 3.
         let leans = marks.iter().map(|&[_, lean]| lean + (lean >> 1)).collect();
         let mut side = Side { leans, ranks: Vec::new(), sorted: vec![0; marks.len()], groups: Vec::new() };
         for group in groups {
-            let (classes, sorted) = (Classes::new(&marks[group.clone()]), &mut side.sorted[group.clone()]);
-            let mut ends = Ends::new(&classes.starts);
-            for (member, &[class, _]) in (0_u16..).zip(&marks[group.clone()]) {
-                sorted[usize::from(ends.next(class))] = member;
-            }
-            side.groups.push((group, classes));
+            let starts = sort(&marks[group.clone()], &mut side.sorted[group.clone()], level);
+            side.groups.push((group, Classes::new(starts)));
         }
         side
     }
