@@ -33,7 +33,7 @@ pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use crate::codec::model::{
     ground::{FIELDS_ROOM, Field, WALK_ROOM},
-    marks::{ByClass, quotient},
+    marks::{ByClass, CLASSES, quotient},
 };
 
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.

@@ -2,12 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use crate::codec::ByClass;
+use crate::codec::{ByClass, CLASSES};
 use crate::kernel::Avx512;
 use crate::kernel::places::MOST;
 use crate::kernel::wide::LANE;
 
-/// Sorts the members of a group by the class in their marks, and tells where each class begins, if they are few enough. There are eight classes at most.
+/// Sorts the members of a group by the class in their marks, and tells where each class begins, if they are few enough.
 pub(crate) fn sort(_: Avx512, marks: &[[u8; 2]], sorted: &mut [u16]) -> Option<ByClass> {
     // SAFETY: the value proves that the machine has the instructions.
     (marks.len() <= MOST).then(|| unsafe { sort_few(marks, sorted) })
@@ -23,8 +23,8 @@ fn sort_few(marks: &[[u8; 2]], sorted: &mut [u16]) -> ByClass {
     };
     let halves = [half(there, 0), half(there >> 32, MOST / 2)];
     let first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let (mut starts, mut all, mut end) = ([0; 8], [0_u16; MOST + LANE], 0);
-    for (class, start) in (0_i16..).zip(&mut starts) {
+    let (mut starts, mut all, mut end) = ([marks.len() as u16; 8], [0_u16; MOST + LANE], 0);
+    for (class, start) in (0_i16..).zip(&mut starts[..CLASSES]) {
         *start = end as u16;
         let [lower, upper] = halves.map(|half| _mm512_cmpeq_epi16_mask(half, _mm512_set1_epi16(class)));
         let members = (u64::from(upper) << 32 | u64::from(lower)) & there;
