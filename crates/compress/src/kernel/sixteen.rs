@@ -69,6 +69,9 @@ impl Task<'_, '_> {
 /// Fields that are looked up at once: a gather takes longer than many steps.
 const AHEAD: usize = 4;
 
+/// The first of three numbers, or what the others have in common.
+const OR_AND: i32 = 0b1111_1000;
+
 /// The table of distances in registers, and the bits of a place in a unit.
 struct Table {
     slots: [__m512i; 4],
@@ -278,18 +281,15 @@ fn step<const REST: usize>(
         ahead[place] = _mm512_mask_blend_epi32(behind, ahead[place], ahead[place + 1]);
     }
     let at = _mm512_mask_add_epi32(at, behind, at, number(1));
-    // The bits that follow.
+    // The bits that follow, and how far they lead: rotations are shifts here, and come as one instruction.
     let unit = _mm512_sub_epi32(table.low, octaves);
-    let finer = _mm512_sub_epi32(octaves, self::octaves(field));
-    let width = _mm512_mask_blend_epi32(behind, _mm512_add_epi32(unit, double), finer);
-    let width = _mm512_and_si512(pending, width);
+    let finer = _mm512_mask_sub_epi32(unit, behind, octaves, self::octaves(field));
+    let width = _mm512_and_si512(pending, _mm512_mask_add_epi32(finer, inside, finer, double));
     let shifted = _mm512_srlv_epi32(states, width);
-    // Rotations are shifts here, and come as one instruction.
     let raw = _mm512_sub_epi32(states, _mm512_rolv_epi32(shifted, width));
     let states = refill(shifted, u16::MAX, stream);
-    let further = _mm512_add_epi32(rank, _mm512_rolv_epi32(base, unit));
-    let rest = _mm512_rolv_epi32(_mm512_sub_epi32(rank, len), finer);
-    let rank = _mm512_add_epi32(_mm512_mask_blend_epi32(behind, further, rest), raw);
+    let further = _mm512_rolv_epi32(_mm512_mask_sub_epi32(base, behind, rank, len), finer);
+    let rank = _mm512_add_epi32(_mm512_mask_add_epi32(further, inside, further, rank), raw);
     let nowhere = _mm512_andnot_si512(pending, number(u32::MAX));
     let found = _mm512_cmplt_epu32_mask(_mm512_or_si512(rank, nowhere), self::len(field));
     let left = _mm512_mask_sub_epi32(left, found, left, number(1));
@@ -303,7 +303,7 @@ fn step<const REST: usize>(
         pending: _mm512_mask_mov_epi32(pending, found, _mm512_setzero_si512()),
     };
     // Nothing is `NONE`.
-    _mm512_maskz_or_epi32(found, rank, _mm512_and_si512(field, number(Field::OF_ELEMENT)))
+    _mm512_maskz_ternarylogic_epi32::<OR_AND>(found, rank, field, number(Field::OF_ELEMENT))
 }
 
 #[target_feature(enable = "avx512f")]
