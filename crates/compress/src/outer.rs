@@ -177,25 +177,29 @@ impl Default for Sums {
     }
 }
 
-/// By what sums are divided.
+/// By what sums are divided: their weights, or one for all.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Divisor {
-    /// Their weights, which are known to be whole numbers up to 255; or one such for all.
-    Counts(Option<f32>),
-    Weights(Option<f32>),
+pub(crate) struct Divisor {
+    pub(crate) all: Option<f32>,
+    /// Weights are known to be whole numbers up to [`COUNT_MAX`], and sums to be zero or at least [`LEAST`].
+    pub(crate) plain: bool,
 }
+
+/// Most peers that are counted.
+pub(crate) const COUNT_MAX: usize = 31;
+/// The rest of a larger sum's division is never too small to be a number.
+const LEAST: f32 = f32::from_bits((127 - 80) << 23);
 
 impl Divisor {
     fn new(all: Option<f32>, peers: &[(usize, Weighted<'_>)]) -> Divisor {
-        let alike = peers.len() <= usize::from(u8::MAX) && peers.iter().all(|(_, peer)| peer.weight == 1.0);
-        if alike { Divisor::Counts(all) } else { Divisor::Weights(all) }
+        let alike = peers.len() <= COUNT_MAX && peers.iter().all(|(_, peer)| peer.weight == 1.0);
+        Divisor { all, plain: alike }
     }
 
     /// Steps the parameters of a row, and makes its sums zeros.
     #[inline(always)]
     pub(crate) fn step(self, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
-        let (Divisor::Counts(all) | Divisor::Weights(all)) = self;
-        match all {
+        match self.all {
             None => step_row(parameters, sums, |[sum, weight]| rate * mean_of(sum, weight)),
             Some(total) => step_row(parameters, sums, |[sum, _]| rate * (sum / total)),
         }
@@ -226,7 +230,8 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Diviso
     let (sent, divisor) = (step.sent(), Divisor::new(all, step.peers));
     let Step { band, rate, .. } = step;
     for chunk in 0..band.across {
-        step.sum(&sent, chunk, Some(slice), sums);
+        let plain = step.sum(&sent, chunk, Some(slice), sums);
+        let divisor = Divisor { plain: divisor.plain && plain, ..divisor };
         let (block, ahead) = (band.block(chunk), step.ahead(chunk));
         let rows = sums.0[..block.len()].chunks_exact_mut(block.width);
         // What `for_each` calls would not be inlined, and not be compiled for the level.
@@ -257,9 +262,11 @@ impl<'a> Step<'a> {
     }
 
     /// Adds the peers' values of a chunk, in their order. What comes next is asked for meanwhile, a little with each peer: so
-    /// many rows of parameters, and a run of every peer, are as many streams as no machine follows by itself.
+    /// many rows of parameters, and a run of every peer, are as many streams as no machine follows by itself. Tells whether all that was added is zero or
+    /// at least [`LEAST`]: a sum is a multiple of the last place of the smallest of them.
     #[inline(always)]
-    fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) {
+    fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) -> bool {
+        let mut plain = true;
         let (ahead, half) = (self.ahead(chunk), self.ahead(chunk).rows / 2);
         let rows = half.div_ceil(sent.len());
         for (place, &Sent { section, first, coefficient, weight }) in sent.iter().enumerate() {
@@ -269,11 +276,13 @@ impl<'a> Step<'a> {
             }
             section.prefetch(first + chunk + AHEAD);
             let run = section.run(first + chunk);
+            plain &= coefficient * run.least() >= LEAST;
             run.each(
                 |value| Term::new([coefficient * value, weight]),
                 |index, term| term.add(&mut sums[usize::from(index)]),
             );
         }
+        plain
     }
 
     /// Appends the means of the band's coordinates that somebody sent.

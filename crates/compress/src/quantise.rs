@@ -63,6 +63,15 @@ impl Table {
         self.0.map(of)
     }
 
+    /// The smallest magnitude but zero; infinite if there is none.
+    #[inline(always)]
+    pub(crate) fn least(&self) -> f32 {
+        // One less, so that zero is the largest.
+        let below = |value: &f32| value.abs().to_bits().wrapping_sub(1);
+        let least = self.0.iter().map(below).fold(f32::INFINITY.to_bits() - 1, u32::min);
+        f32::from_bits(least + 1)
+    }
+
     #[inline(always)]
     pub(crate) fn value(&self, code: u8) -> f32 {
         self.0[usize::from(code & 15)]

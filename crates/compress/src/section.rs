@@ -226,6 +226,15 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// A magnitude that all values but zeros have at least: zero if that is not known without looking at each.
+    #[inline(always)]
+    pub(crate) fn least(&self) -> f32 {
+        match &self.values {
+            RunValues::Plain(_) => 0.0,
+            RunValues::Coded(_, table) => table.least(),
+        }
+    }
+
     /// Indices and values.
     #[inline]
     pub(crate) fn entries(self) -> impl Iterator<Item = (u16, f32)> + 'a {

@@ -4,29 +4,25 @@ use std::arch::x86_64::*;
 
 use crate::kernel::Avx512;
 use crate::kernel::wide::LANE;
-use crate::outer::{Divisor, Sum};
-
-/// Sums below this are divided by the machine: of larger ones no remainder is too small to be a number.
-const LEAST: f32 = f32::from_bits((127 - 100) << 23);
+use crate::outer::{COUNT_MAX, Divisor, Sum};
 
 /// Does what [`Divisor::step`] does.
 #[target_feature(enable = "avx512f")]
 #[inline]
 pub(crate) fn step(_: Avx512, divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
-    let Divisor::Counts(all) = divisor else { return divisor.step(parameters, sums, rate) };
+    let (None, true) = (divisor.all, divisor.plain) else { return divisor.step(parameters, sums, rate) };
     let ((whole, rest), (whole_sums, rest_sums)) = (parameters.as_chunks_mut(), sums.as_chunks_mut());
     for (parameters, sums) in whole.iter_mut().zip(whole_sums) {
-        step_sixteen(all, parameters, sums, rate);
+        step_sixteen(parameters, sums, rate);
     }
     divisor.step(rest, rest_sums, rate);
 }
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn step_sixteen(all: Option<f32>, parameters: &mut [f32; LANE], sums: &mut [Sum; LANE], rate: f32) {
-    let [sum, weight] = apart(sums);
-    let weight = all.map_or(weight, |all| _mm512_set1_ps(all));
-    let step = _mm512_mul_ps(_mm512_set1_ps(rate), quotient(sum, weight));
+fn step_sixteen(parameters: &mut [f32; LANE], sums: &mut [Sum; LANE], rate: f32) {
+    let [sum, count] = apart(sums);
+    let step = _mm512_mul_ps(_mm512_set1_ps(rate), quotient(sum, count));
     // SAFETY: there are sixteen.
     unsafe {
         let parameter = _mm512_loadu_ps(parameters.as_ptr());
@@ -50,28 +46,34 @@ fn apart(sums: &mut [Sum; LANE]) -> [__m512; 2] {
     }
 }
 
-/// Sums divided by whole numbers up to 255, to the last bit as by a division; those by 0 are 0.
+/// One over each number, and one over nothing.
+static RECIPROCALS: [f32; COUNT_MAX + 1] = {
+    let (mut reciprocals, mut number) = ([1.0; COUNT_MAX + 1], 1);
+    while number <= COUNT_MAX {
+        reciprocals[number] = 1.0 / number as f32;
+        number += 1;
+    }
+    reciprocals
+};
+
+/// Sums divided by whole numbers up to [`COUNT_MAX`], to the last bit as by a division; those of nothing are zero. Of sums that are not zero, and far from
+/// the smallest numbers.
 ///
-/// A machine takes as long for sixteen divisions as for thirty products. One step of Newton's makes of an estimated reciprocal one that is off by
-/// less than 2^-22 of it, so that the quotient is off by less than three of its last places. What is left of the sum then is known to the last
-/// bit, and dividing that is off by less than 2^-20 of a last place. A sum has 24 bits: the quotient by an odd factor of up to 8
-/// bits is never half way from one number to the next, but at least 2^-9 of a last place away from there, so that it is rounded as it would be if
-/// it were known.
+/// A machine takes as long for sixteen divisions as for thirty products. The product with a reciprocal is off by less than two of the quotient's last places,
+/// and what is left of the sum is known to the last bit then: dividing that in the same way is off by less than 2^-22 of a last place. A sum has 24
+/// bits: the quotient by an odd factor of up to 5 bits is never half way from one number to the next, but at least 2^-6 of a last place away from
+/// there, so that it is rounded as it would be if it were known.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn quotient(sum: __m512, number: __m512) -> __m512 {
-    let number = _mm512_max_ps(number, _mm512_set1_ps(1.0));
-    let estimate = _mm512_rcp14_ps(number);
-    let wrong = _mm512_fnmadd_ps(number, estimate, _mm512_set1_ps(1.0));
-    let reciprocal = _mm512_fmadd_ps(estimate, wrong, estimate);
-    let first = _mm512_mul_ps(sum, reciprocal);
-    let rest = _mm512_fnmadd_ps(first, number, sum);
-    let quotient = _mm512_fmadd_ps(rest, reciprocal, first);
-    // One less, without its sign: zero is above all others then.
-    let bits = _mm512_and_si512(_mm512_castps_si512(sum), _mm512_set1_epi32(i32::MAX));
-    let bits = _mm512_sub_epi32(bits, _mm512_set1_epi32(1));
-    let small = _mm512_cmplt_epu32_mask(bits, _mm512_set1_epi32(LEAST.to_bits() as i32 - 1));
-    if small == 0 { quotient } else { _mm512_div_ps(sum, number) }
+fn quotient(sum: __m512, count: __m512) -> __m512 {
+    // SAFETY: there are 32.
+    let reciprocals = unsafe {
+        let (lower, upper) = (_mm512_loadu_ps(RECIPROCALS.as_ptr()), _mm512_loadu_ps(RECIPROCALS[LANE..].as_ptr()));
+        _mm512_permutex2var_ps(lower, _mm512_cvtps_epi32(count), upper)
+    };
+    let first = _mm512_mul_ps(sum, reciprocals);
+    let rest = _mm512_fnmadd_ps(first, count, sum);
+    _mm512_fmadd_ps(rest, reciprocals, first)
 }
 
 #[cfg(test)]
@@ -98,24 +100,22 @@ mod tests {
         while mantissa < 1 << 24 {
             let middle = (f64::from(mantissa) + 0.5) * f64::from(number);
             let near = (middle as f32).to_bits();
-            for (bits, exponent) in (near - 2..=near + 2).zip([0, -20, 60, -90, -149]) {
+            for (bits, exponent) in (near - 2..=near + 2).zip([0, -20, 60, -90, -103]) {
                 let scaled = f64::from(f32::from_bits(bits)) * f64::from(exponent).exp2();
                 sums.extend([[scaled as f32, number.into()], [-scaled as f32, number.into()]]);
             }
-            mantissa += 9_973;
+            mantissa += 1_997;
         }
         sums
     }
 
     #[test]
     fn vectors_step_as_plain_code_does() {
-        for number in 1..=u8::MAX {
-            let sums = sums(number);
-            check(Divisor::Counts(None), &sums);
-            check(Divisor::Counts(Some(number.into())), &sums);
+        for number in 1..=COUNT_MAX as u8 {
+            check(Divisor { all: None, plain: true }, &sums(number));
         }
         let sums = (0_u8..70).map(|place| [0.1 * f32::from(place), 0.3 + f32::from(place % 3)]).collect::<Vec<_>>();
-        check(Divisor::Weights(None), &sums);
-        check(Divisor::Weights(Some(1.7)), &sums);
+        check(Divisor { all: None, plain: false }, &sums);
+        check(Divisor { all: Some(1.7), plain: true }, &sums);
     }
 }
