@@ -168,12 +168,15 @@ pub(crate) type Sum = [f32; 2];
 
 /// Sums of a chunk's elements: zeros but while they are added up. There is one for every index that can be written, so that none is asked
 /// whether it is inside.
-pub(crate) struct Sums(Box<[Sum; EVERY_INDEX]>);
+pub(crate) struct Sums(Box<Aligned>);
+
+#[repr(align(64))]
+struct Aligned([Sum; EVERY_INDEX]);
 const EVERY_INDEX: usize = 1 << u16::BITS;
 
 impl Default for Sums {
     fn default() -> Sums {
-        Sums(Box::new([[0.0; 2]; EVERY_INDEX]))
+        Sums(Box::new(Aligned([[0.0; 2]; EVERY_INDEX])))
     }
 }
 
@@ -233,7 +236,7 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Diviso
         let plain = step.sum(&sent, chunk, Some(slice), sums);
         let divisor = Divisor { plain: divisor.plain && plain, ..divisor };
         let (block, ahead) = (band.block(chunk), step.ahead(chunk));
-        let rows = sums.0[..block.len()].chunks_exact_mut(block.width);
+        let rows = sums.0.0[..block.len()].chunks_exact_mut(block.width);
         // What `for_each` calls would not be inlined, and not be compiled for the level.
         for (number, (run, sums)) in block.runs().zip(rows).enumerate() {
             if number % 2 == 0 && number / 2 < ahead.rows.div_ceil(2) {
@@ -279,7 +282,7 @@ impl<'a> Step<'a> {
             plain &= coefficient * run.least() >= LEAST;
             run.each(
                 |value| Term::new([coefficient * value, weight]),
-                |index, term| term.add(&mut sums[usize::from(index)]),
+                |index, term| term.add(&mut sums.0[usize::from(index)]),
             );
         }
         plain
@@ -290,7 +293,7 @@ impl<'a> Step<'a> {
         let sent = self.sent();
         for chunk in 0..self.band.across {
             self.sum(&sent, chunk, None, sums);
-            let sums = &mut sums.0[..self.band.block(chunk).len()];
+            let sums = &mut sums.0.0[..self.band.block(chunk).len()];
             let sent = sums.iter().zip(0_u16..).filter(|([_, weight], _)| *weight > 0.0);
             sent.for_each(|(&[sum, weight], index)| data.push(index, sum / all.unwrap_or(weight)));
             sums.fill([0.0; 2]);
