@@ -26,6 +26,8 @@ pub(crate) mod steps;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
+use std::ops::Range;
+
 use crate::codec::{CodecError, FixedReader, Queue, SectionWriter, read_sections};
 use crate::compress::{BandWork, Scratch, compress_band};
 use crate::outer::{Divisor, StepWork, Sums, step_band};
@@ -212,14 +214,20 @@ fn compress_band_avx512(proof: Avx512, work: BandWork<'_>, scratch: &mut Scratch
 /// Asks for the cache lines of some elements, if the machine can.
 #[inline(always)]
 pub(crate) fn prefetch<T>(values: &[T]) {
+    prefetch_any(values, 0..values.len());
+}
+
+/// The same of elements by their numbers, which may be behind the last.
+#[inline(always)]
+pub(crate) fn prefetch_any<T>(values: &[T], elements: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
-    for line in values.chunks(const { LINE_BYTES / size_of::<T>() }) {
+    for first in elements.step_by(const { LINE_BYTES / size_of::<T>() }) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch of any address has no effect that a program can observe.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(first).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
+    let _ = (values, elements);
 }
 
 /// Bytes of a cache line.

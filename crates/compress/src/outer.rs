@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
-use crate::kernel::{Level, Term, prefetch};
-use crate::layout::{Band, Block, Layout};
+use crate::kernel::{Level, Term, prefetch_any};
+use crate::layout::{Band, Layout};
 use crate::quantise::Scales;
 use crate::section::SectionData;
 use crate::update::SparseUpdate;
@@ -42,6 +42,8 @@ pub struct OuterReport {
 
 /// How many chunks before its turn a run of a peer is asked for.
 const AHEAD: usize = 4;
+/// The same for parameters.
+const CHUNKS_AHEAD: usize = 3;
 /// Sums beyond this could overflow on the way.
 const STEP_MAX: f64 = f32::MAX as f64 / 4.0;
 
@@ -235,12 +237,12 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Diviso
     for chunk in 0..band.across {
         let plain = step.sum(&sent, chunk, Some(slice), sums);
         let divisor = Divisor { plain: divisor.plain && plain, ..divisor };
-        let (block, ahead) = (band.block(chunk), step.ahead(chunk));
+        let block = band.block(chunk);
         let rows = sums.0.0[..block.len()].chunks_exact_mut(block.width);
         // What `for_each` calls would not be inlined, and not be compiled for the level.
         for (number, (run, sums)) in block.runs().zip(rows).enumerate() {
-            if number % 2 == 0 && number / 2 < ahead.rows.div_ceil(2) {
-                prefetch(&slice[ahead.run(ahead.rows / 2 + number / 2)]);
+            if number % 2 == 0 {
+                step.ask(slice, (chunk, band.rows / 2 + number / 2));
             }
             row(divisor, &mut slice[run], sums, rate);
         }
@@ -257,11 +259,13 @@ impl<'a> Step<'a> {
         self.peers.iter().zip(self.coefficients).map(sent).collect()
     }
 
-    /// The block whose parameters are asked for while those of chunk `chunk` are stepped: half of the rows while sums are added up, half while
-    /// parameters are stepped, since memory should never rest.
+    /// Asks for a row of parameters that is stepped soon, at last of the next band. Half of the rows are asked for while sums are added up, half while parameters are
+    /// stepped, since memory should never rest.
     #[inline(always)]
-    fn ahead(&self, chunk: usize) -> Block {
-        self.band.block((chunk + 1).min(self.band.across - 1))
+    fn ask(&self, parameters: &[f32], (chunk, row): (usize, usize)) {
+        let (ahead, across) = (chunk + CHUNKS_AHEAD, self.band.across);
+        let (first, run) = (ahead / across * parameters.len(), self.band.block(ahead % across).run(row));
+        prefetch_any(parameters, first + run.start..first + run.end);
     }
 
     /// Adds the peers' values of a chunk, in their order. What comes next is asked for meanwhile, a little with each peer: so
@@ -270,12 +274,12 @@ impl<'a> Step<'a> {
     #[inline(always)]
     fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) -> bool {
         let mut plain = true;
-        let (ahead, half) = (self.ahead(chunk), self.ahead(chunk).rows / 2);
+        let half = self.band.rows / 2;
         let rows = half.div_ceil(sent.len());
         for (place, &Sent { section, first, coefficient, weight }) in sent.iter().enumerate() {
             if let Some(parameters) = parameters {
                 let rows = place * rows..half.min((place + 1) * rows);
-                rows.for_each(|row| prefetch(&parameters[ahead.run(row)]));
+                rows.for_each(|row| self.ask(parameters, (chunk, row)));
             }
             section.prefetch(first + chunk + AHEAD);
             let run = section.run(first + chunk);
