@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
 use crate::kernel::{Level, Term, prefetch_any};
-use crate::layout::{Band, Layout};
+use crate::layout::{Band, Block, Layout};
 use crate::quantise::Scales;
 use crate::section::SectionData;
 use crate::update::SparseUpdate;
@@ -237,16 +237,23 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Diviso
     for chunk in 0..band.across {
         let plain = step.sum(&sent, chunk, Some(slice), sums);
         let divisor = Divisor { plain: divisor.plain && plain, ..divisor };
-        let block = band.block(chunk);
+        let (block, ahead) = (band.block(chunk), step.ahead(chunk));
         let rows = sums.0.0[..block.len()].chunks_exact_mut(block.width);
         // What `for_each` calls would not be inlined, and not be compiled for the level.
         for (number, (run, sums)) in block.runs().zip(rows).enumerate() {
             if number % 2 == 0 {
-                step.ask(slice, (chunk, band.rows / 2 + number / 2));
+                ask(slice, ahead, band.rows / 2 + number / 2);
             }
             row(divisor, &mut slice[run], sums, rate);
         }
     }
+}
+
+/// Asks for a row of parameters of a block of a band that begins so many elements behind theirs.
+#[inline(always)]
+fn ask(parameters: &[f32], (band, block): (usize, Block), row: usize) {
+    let run = block.run(row);
+    prefetch_any(parameters, band + run.start..band + run.end);
 }
 
 impl<'a> Step<'a> {
@@ -259,13 +266,12 @@ impl<'a> Step<'a> {
         self.peers.iter().zip(self.coefficients).map(sent).collect()
     }
 
-    /// Asks for a row of parameters that is stepped soon, at last of the next band. Half of the rows are asked for while sums are added up, half while parameters are
-    /// stepped, since memory should never rest.
+    /// The block whose parameters are asked for while chunk `chunk` is stepped, and where its band begins behind this one, which it may be. Half of the
+    /// rows are asked for while sums are added up, half while parameters are stepped, since memory should never rest.
     #[inline(always)]
-    fn ask(&self, parameters: &[f32], (chunk, row): (usize, usize)) {
+    fn ahead(&self, chunk: usize) -> (usize, Block) {
         let (ahead, across) = (chunk + CHUNKS_AHEAD, self.band.across);
-        let (first, run) = (ahead / across * parameters.len(), self.band.block(ahead % across).run(row));
-        prefetch_any(parameters, first + run.start..first + run.end);
+        (ahead / across * self.band.len(), self.band.block(ahead % across))
     }
 
     /// Adds the peers' values of a chunk, in their order. What comes next is asked for meanwhile, a little with each peer: so
@@ -274,16 +280,16 @@ impl<'a> Step<'a> {
     #[inline(always)]
     fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) -> bool {
         let mut plain = true;
-        let half = self.band.rows / 2;
+        let (ahead, half) = (self.ahead(chunk), self.band.rows / 2);
         let rows = half.div_ceil(sent.len());
         for (place, &Sent { section, first, coefficient, weight }) in sent.iter().enumerate() {
             if let Some(parameters) = parameters {
                 let rows = place * rows..half.min((place + 1) * rows);
-                rows.for_each(|row| self.ask(parameters, (chunk, row)));
+                rows.for_each(|row| ask(parameters, ahead, row));
             }
             section.prefetch(first + chunk + AHEAD);
             let run = section.run(first + chunk);
-            plain &= coefficient * run.least() >= LEAST;
+            plain &= run.indices.is_empty() || coefficient * run.least >= LEAST;
             run.each(
                 |value| Term::new([coefficient * value, weight]),
                 |index, term| term.add(&mut sums.0[usize::from(index)]),

@@ -18,6 +18,14 @@ pub(crate) struct Scales {
     pub(crate) high: u16,
 }
 
+impl Scales {
+    /// No magnitude of a chunk is smaller, but for zero: the lower scale, or one of eight steps up to the upper one.
+    #[inline(always)]
+    pub(crate) fn least(self) -> f32 {
+        if self.low > 0 { value_of(self.low) } else { value_of(self.high) / 8.0 }
+    }
+}
+
 /// Values of the codes of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Table([f32; 16]);
@@ -61,15 +69,6 @@ impl Table {
     #[inline(always)]
     pub(crate) fn map<T>(self, of: impl Fn(f32) -> T) -> [T; 16] {
         self.0.map(of)
-    }
-
-    /// The smallest magnitude but zero; infinite if there is none.
-    #[inline(always)]
-    pub(crate) fn least(&self) -> f32 {
-        // One less, so that zero is the largest.
-        let below = |value: &f32| value.abs().to_bits().wrapping_sub(1);
-        let least = self.0.iter().map(below).fold(f32::INFINITY.to_bits() - 1, u32::min);
-        f32::from_bits(least + 1)
     }
 
     #[inline(always)]

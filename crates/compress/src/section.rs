@@ -34,6 +34,8 @@ enum Values {
 pub(crate) struct Run<'a> {
     pub(crate) indices: &'a [u16],
     pub(crate) values: RunValues<'a>,
+    /// A magnitude that all values but zeros have at least; zero if that is not known without looking at each.
+    pub(crate) least: f32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -153,14 +155,15 @@ impl SectionData {
     #[inline(always)]
     pub(crate) fn run(&self, chunk: usize) -> Run<'_> {
         let range = self.range(chunk);
-        let values = match &self.values {
-            Values::Plain(values) => RunValues::Plain(&values[range.clone()]),
+        let (values, least) = match &self.values {
+            Values::Plain(values) => (RunValues::Plain(&values[range.clone()]), 0.0),
             Values::OfChunks(codes, quantiser, scales) => {
-                RunValues::Coded(&codes[range.clone()], Table::of_scales(*quantiser, scales[chunk]))
+                let table = Table::of_scales(*quantiser, scales[chunk]);
+                (RunValues::Coded(&codes[range.clone()], table), scales[chunk].least())
             }
-            Values::OfSection(codes, table) => RunValues::Coded(&codes[range.clone()], *table),
+            Values::OfSection(codes, table) => (RunValues::Coded(&codes[range.clone()], *table), 0.0),
         };
-        Run { indices: &self.indices[range], values }
+        Run { indices: &self.indices[range], values, least }
     }
 
     /// Asks for the section's chunk number `chunk`, if there is one.
@@ -223,15 +226,6 @@ impl<'a> Run<'a> {
                 }
                 rest.iter().zip(rest_codes).for_each(|(&index, &code)| put(index, all[usize::from(code & 15)]));
             }
-        }
-    }
-
-    /// A magnitude that all values but zeros have at least: zero if that is not known without looking at each.
-    #[inline(always)]
-    pub(crate) fn least(&self) -> f32 {
-        match &self.values {
-            RunValues::Plain(_) => 0.0,
-            RunValues::Coded(_, table) => table.least(),
         }
     }
 
