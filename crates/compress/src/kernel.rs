@@ -221,10 +221,14 @@ pub(crate) fn prefetch<T>(values: &[T]) {
 #[inline(always)]
 pub(crate) fn prefetch_any<T>(values: &[T], elements: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
-    for first in elements.step_by(const { LINE_BYTES / size_of::<T>() }) {
+    {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: a prefetch of any address has no effect that a program can observe.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(first).cast()) };
+        let mut first = elements.start;
+        while first < elements.end {
+            // SAFETY: a prefetch of any address has no effect that a program can observe.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(first).cast()) };
+            first += const { LINE_BYTES / size_of::<T>() };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (values, elements);
