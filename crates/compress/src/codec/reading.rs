@@ -49,11 +49,14 @@ pub(crate) type Pool = Mutex<Vec<Memory>>;
 pub(crate) struct Queue<'a> {
     work: Mutex<Vec<Work<'a>>>,
     pool: &'a Pool,
+    threads: usize,
 }
 
 impl<'a> Queue<'a> {
-    fn next(&self) -> Option<Work<'a>> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    /// The next section. Who reads one already leaves one for every thread.
+    fn next(&self, alone: bool) -> Option<Work<'a>> {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if alone || work.len() > self.threads { work.pop() } else { None }
     }
 
     fn memory(&self) -> Memory {
@@ -71,8 +74,8 @@ pub(crate) fn read_all(mut work: Vec<Work<'_>>, (coder, level): (Coder, Level), 
         return work.into_par_iter().for_each(|work| work.read_fixed(level));
     }
     work.sort_by_key(|work| work.bytes.len());
-    let queue = Queue { work: Mutex::new(work), pool };
-    (0..rayon::current_num_threads()).into_par_iter().for_each(|_| level.read_sections(&queue));
+    let queue = Queue { work: Mutex::new(work), pool, threads: rayon::current_num_threads() };
+    (0..queue.threads).into_par_iter().for_each(|_| level.read_sections(&queue));
 }
 
 impl Work<'_> {
@@ -83,15 +86,16 @@ impl Work<'_> {
     }
 }
 
-/// Reads sections until none are left: two at a time where the machine gains by it, as long as there are two. Compiled once for each level of
+/// Reads sections until none are left: two at a time where the machine gains by it, as long as there are enough. Compiled once for each level of
 /// vector instructions, hence inlined.
 #[inline(always)]
 pub(crate) fn read_sections(queue: &Queue<'_>, level: Level) {
     let mut slots = [None, None];
     let used = if Reader::pairs(level) { 2 } else { 1 };
     loop {
-        for slot in &mut slots[..used] {
-            begin(slot, queue, level);
+        for number in 0..used {
+            let alone = slots[1 - number].is_none();
+            begin(&mut slots[number], (queue, alone), level);
         }
         match &mut slots {
             [None, None] => return,
@@ -113,10 +117,10 @@ type Slot<'a> = Option<(Reading<'a, Reader<'a>>, &'a mut Result<(), CodecError>)
 
 /// Begins the next group of a section, or another section if it has none.
 #[inline(always)]
-fn begin<'a>(slot: &mut Slot<'a>, queue: &Queue<'a>, level: Level) {
+fn begin<'a>(slot: &mut Slot<'a>, (queue, alone): (&Queue<'a>, bool), level: Level) {
     loop {
         if slot.is_none() {
-            *slot = next(queue, level);
+            *slot = next((queue, alone), level);
         }
         let Some((reading, _)) = slot else { return };
         let result = match reading.begin() {
@@ -138,9 +142,9 @@ fn end(slot: &mut Slot<'_>, result: Result<(), CodecError>, queue: &Queue<'_>) {
 
 /// The next section that is to be read group by group. What is on the way to it is dealt with.
 #[inline(always)]
-fn next<'a>(queue: &Queue<'a>, level: Level) -> Slot<'a> {
+fn next<'a>((queue, alone): (&Queue<'a>, bool), level: Level) -> Slot<'a> {
     loop {
-        let work = queue.next()?;
+        let work = queue.next(alone)?;
         if let Some((&FIXED, bytes)) = work.bytes.split_first() {
             Work { bytes, ..work }.read_fixed(level);
             continue;
