@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use crate::codec::ans::SHARE_BITS;
-use crate::codec::model::cut::Geometry;
+use crate::codec::model::cut::{Cut, Geometry};
 use crate::codec::model::head::Head;
-use crate::codec::model::lean::{Entry, lean};
+use crate::codec::model::lean::{Entry, LOOKED_AT, is_foretold, lean};
 use crate::codec::model::marks::{CLASSES, Marks};
 use crate::compress::Part;
 use crate::layout::Band;
@@ -30,44 +30,75 @@ thread_local! {
 #[inline(always)]
 pub(crate) fn fit(geometry: &Geometry, bands: &[Band], parts: &[Part], quantiser: Quantiser) -> (Head, Marks) {
     let (mut head, mut marks) = (Head::default(), Marks::new(geometry));
-    let (mut of_lines, mut of_columns) = (vec![0; marks.lines.len()], vec![0; marks.columns.len()]);
-    let entries = entries(geometry, bands, parts, (&mut of_lines, &mut of_columns));
+    let values = Values { geometry, bands, parts };
+    let [of_lines, of_columns] = values.count([marks.lines.len(), marks.columns.len()]);
     head.lines.classes = classes(&mut marks.lines, &of_lines);
     head.columns.classes = classes(&mut marks.columns, &of_columns);
-    lean(&entries, &mut head, &mut marks);
+    let mut entries = ENTRIES.take();
+    values.list(&mut entries, LOOKED_AT);
+    if is_foretold(&entries, marks.columns.len()) {
+        values.list(&mut entries, usize::MAX);
+        lean(&entries, &mut head, &mut marks);
+    }
     ENTRIES.set(entries);
     head.falls = falls(parts);
     head.levels = levels(parts, quantiser);
     (head, marks)
 }
 
-/// The values of a section, which are counted by line and by column too.
-#[inline(always)]
-fn entries(
-    geometry: &Geometry,
-    bands: &[Band],
-    parts: &[Part],
-    (lines, columns): (&mut [u32], &mut [u32]),
-) -> Vec<Entry> {
-    let mut entries = ENTRIES.take();
-    entries.clear();
-    for ((number, band), part) in bands.iter().enumerate().zip(parts) {
-        let (mut indices, mut codes) = (&part.indices[..], &part.codes[..]);
-        for (chunk, &count) in part.counts.iter().enumerate() {
-            let cut = geometry.cut(chunk, &band.block(chunk));
-            let (mine, mine_codes);
-            ((mine, indices), (mine_codes, codes)) = (indices.split_at(count.into()), codes.split_at(count.into()));
-            entries.extend(mine.iter().zip(mine_codes).map(|(&index, code)| {
+/// The values of a section.
+struct Values<'a> {
+    geometry: &'a Geometry,
+    bands: &'a [Band],
+    parts: &'a [Part],
+}
+
+impl Values<'_> {
+    /// For each chunk the number of its first line, its cut, and the indices and codes of its values.
+    #[inline(always)]
+    fn chunks(&self) -> impl Iterator<Item = (usize, Cut, &[u16], &[u8])> {
+        let geometry = self.geometry;
+        self.bands.iter().zip(self.parts).enumerate().flat_map(move |(number, (band, part))| {
+            let (mut indices, mut codes) = (&part.indices[..], &part.codes[..]);
+            part.counts.iter().enumerate().map(move |(chunk, &count)| {
+                let (mine, mine_codes);
+                ((mine, indices), (mine_codes, codes)) = (indices.split_at(count.into()), codes.split_at(count.into()));
+                let cut = geometry.cut(chunk, &band.block(chunk));
+                (number * geometry.lines, cut, mine, mine_codes)
+            })
+        })
+    }
+
+    /// How many there are in each line and in each column.
+    #[inline(always)]
+    fn count(&self, [lines, columns]: [usize; 2]) -> [Vec<u32>; 2] {
+        // Four numbers of each line, since values of the same one follow each other and would wait for each other.
+        let (mut of_lines, mut of_columns) = (vec![[0_u32; 4]; lines], vec![0; columns]);
+        for (first, cut, indices, _) in self.chunks() {
+            for (place, &index) in indices.iter().enumerate() {
+                let line = cut.line_of(index);
+                of_lines[first + line][place % 4] += 1;
+                of_columns[cut.base + usize::from(index) - line * cut.length] += 1;
+            }
+        }
+        [of_lines.iter().map(|number| number.iter().sum()).collect(), of_columns]
+    }
+
+    /// Lists at least so many, if there are.
+    #[inline(always)]
+    fn list(&self, entries: &mut Vec<Entry>, least: usize) {
+        entries.clear();
+        for (first, cut, indices, codes) in self.chunks() {
+            if entries.len() >= least {
+                return;
+            }
+            for (&index, code) in indices.iter().zip(codes) {
                 let line = cut.line_of(index);
                 let column = cut.base + usize::from(index) - line * cut.length;
-                let line = number * geometry.lines + line;
-                lines[line] += 1;
-                columns[column] += 1;
-                Entry::new(line, column, code & 1)
-            }));
+                entries.push(Entry::new(first + line, column, code & 1));
+            }
         }
     }
-    entries
 }
 
 /// `256 log2(number)`, linear between powers of two: the same on every machine.

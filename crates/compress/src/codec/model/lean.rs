@@ -8,8 +8,8 @@ use crate::codec::model::marks::Marks;
 
 /// Rounds in which lines and columns agree on their signs.
 const ROUNDS: usize = 4;
-/// How many values are looked at first, and how many are to be foretold by them.
-const SAMPLE: usize = 2048;
+/// How many values are looked at first: half of them are to foretell the others.
+pub(super) const LOOKED_AT: usize = 4096;
 /// Most that a leaning counts in a vote.
 const VOTE_MAX: i32 = 4;
 /// What a sign as expected costs until more is known, and what another does.
@@ -36,9 +36,6 @@ type Signed<T> = Vec<[T; 2]>;
 /// Finds to which signs lines and columns lean, and keeps that if it is worth it.
 #[inline(always)]
 pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
-    if !is_foretold(entries, marks.columns.len()) {
-        return;
-    }
     let mut votes = Votes::new(marks.lines.len(), marks.columns.len());
     votes.begin(entries);
     for _ in 0..ROUNDS {
@@ -62,8 +59,8 @@ pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
 
 /// Whether some values, which lie in the first lines, tell the signs of some others.
 #[inline(always)]
-fn is_foretold(entries: &[Entry], columns: usize) -> bool {
-    let sample = &entries[..entries.len().min(2 * SAMPLE)];
+pub(super) fn is_foretold(entries: &[Entry], columns: usize) -> bool {
+    let sample = &entries[..entries.len().min(LOOKED_AT)];
     let (some, others) = sample.split_at(sample.len() / 2);
     let lines = sample.iter().map(|entry| entry.line as usize / 2 + 1).max().unwrap_or(0);
     let mut votes = Votes::new(lines, columns);
