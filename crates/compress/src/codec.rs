@@ -16,10 +16,7 @@ pub(crate) use reading::{Queue, read_sections};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
     ans::{LANES, Output, RAW_MAX, SHARE_BITS, Slots, Stream, Zeros},
-    model::{
-        ByClass, CLASSES, DISTANCE_BITS, Distances, Element, FIELDS_ROOM, Field, Ground, Step, WALK_ROOM, Walk,
-        quotient,
-    },
+    model::{ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, WALK_ROOM, Walk, quotient},
 };
 
 use rayon::prelude::*;

@@ -15,6 +15,10 @@ pub(crate) mod eight;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]
+mod narrow;
+#[cfg(target_arch = "x86_64")]
+mod network;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod places;
 #[cfg(target_arch = "x86_64")]
 mod rows;

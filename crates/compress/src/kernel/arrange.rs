@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use crate::codec::{Field, Ground, LANES, Walk, quotient};
 use crate::kernel::Avx512;
+use crate::kernel::network::four_chunks;
 use crate::kernel::places::{Found, List, MOST, Row, suits};
 use crate::kernel::wide::LANE;
 
@@ -235,93 +236,15 @@ fn lean(ground: &Ground, walk: &Walk, indices: &[u16], leans: &mut [u8]) {
     leans.copy_from_slice(&all[..leans.len()]);
 }
 
-/// Comparisons of those that are four, two and one apart.
-const FAR: [[usize; 2]; 4] = [[0, 4], [1, 5], [2, 6], [3, 7]];
-const AFTER_NEXT: [[usize; 2]; 4] = [[0, 2], [1, 3], [4, 6], [5, 7]];
-const NEXT: [[usize; 2]; 4] = [[0, 1], [2, 3], [4, 5], [6, 7]];
-
-/// Sorts the 64 numbers of each of four chunks. A vector holds eight of each; eight columns are sorted, made rows, and merged.
+/// Sorts the 64 numbers of each of four chunks.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn sort(chunks: &mut [[__m512i; 2]; 4]) {
     let [a, b, c, d] = *chunks;
     let ([e, f, g, h], [i, j, k, l]) = (quarters([a[0], b[0], c[0], d[0]]), quarters([a[1], b[1], c[1], d[1]]));
     let mut rows = [e, f, g, h, i, j, k, l];
-    compare(&mut rows, &AFTER_NEXT);
-    compare(&mut rows, &FAR);
-    compare(&mut rows, &NEXT);
-    compare(&mut rows, &[[2, 4], [3, 5]]);
-    compare(&mut rows, &[[1, 4], [3, 6]]);
-    compare(&mut rows, &[[1, 2], [3, 4], [5, 6]]);
-    turn(&mut rows);
-    // Runs of one row, of two, of four.
-    let [a, b, c, d, e, f, g, h] = rows;
-    let ([a, b], [c, d], [e, f], [g, h]) = (cross(a, b), cross(c, d), cross(e, f), cross(g, h));
-    rows = [a, b, c, d, e, f, g, h];
-    clean(&mut rows);
-    let [a, b, c, d, e, f, g, h] = rows;
-    let ([a, d], [b, c], [e, h], [f, g]) = (cross(a, d), cross(b, c), cross(e, h), cross(f, g));
-    rows = [a, b, d, c, e, f, h, g];
-    compare(&mut rows, &NEXT);
-    clean(&mut rows);
-    let [a, b, c, d, e, f, g, h] = rows;
-    let ([a, h], [b, g], [c, f], [d, e]) = (cross(a, h), cross(b, g), cross(c, f), cross(d, e));
-    rows = [a, b, c, d, h, g, f, e];
-    compare(&mut rows, &AFTER_NEXT);
-    compare(&mut rows, &NEXT);
-    clean(&mut rows);
+    four_chunks::sort(&mut rows);
     let [e, f, g, h, i, j, k, l] = rows;
     let ([a, b, c, d], [e, f, g, h]) = (quarters([e, f, g, h]), quarters([i, j, k, l]));
     *chunks = [[a, e], [b, f], [c, g], [d, h]];
-}
-
-/// Puts the smaller of each two numbers into the first of two rows.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn compare<const N: usize>(rows: &mut [__m512i; 8], pairs: &[[usize; 2]; N]) {
-    for &[first, second] in pairs {
-        let (one, other) = (rows[first], rows[second]);
-        (rows[first], rows[second]) = (_mm512_min_epu16(one, other), _mm512_max_epu16(one, other));
-    }
-}
-
-/// The smaller and the larger ones of a row's numbers and of those of another one, the last first.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn cross(one: __m512i, other: __m512i) -> [__m512i; 2] {
-    let falling = _mm512_set4_epi32(0x0100_0302, 0x0504_0706, 0x0908_0b0a, 0x0d0c_0f0e);
-    let other = _mm512_shuffle_epi8(other, falling);
-    [_mm512_min_epu16(one, other), _mm512_max_epu16(one, other)]
-}
-
-/// Sorts rows that rise and then fall, or fall and then rise.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn clean(rows: &mut [__m512i; 8]) {
-    turn(rows);
-    compare(rows, &FAR);
-    compare(rows, &AFTER_NEXT);
-    compare(rows, &NEXT);
-    turn(rows);
-}
-
-/// Makes rows of the columns of each quarter.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn turn(rows: &mut [__m512i; 8]) {
-    let [a, b, c, d, e, f, g, h] = *rows;
-    let four = |a, b, c, d| {
-        let (one, two) = (_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
-        let (three, four) = (_mm512_unpacklo_epi16(c, d), _mm512_unpackhi_epi16(c, d));
-        [
-            _mm512_unpacklo_epi32(one, three),
-            _mm512_unpackhi_epi32(one, three),
-            _mm512_unpacklo_epi32(two, four),
-            _mm512_unpackhi_epi32(two, four),
-        ]
-    };
-    let (upper, lower) = (four(a, b, c, d), four(e, f, g, h));
-    for (pair, (upper, lower)) in rows.as_chunks_mut().0.iter_mut().zip(upper.into_iter().zip(lower)) {
-        *pair = [_mm512_unpacklo_epi64(upper, lower), _mm512_unpackhi_epi64(upper, lower)];
-    }
 }

@@ -4,25 +4,32 @@ use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, RAW_MAX, Stream, Walk};
 use crate::kernel::Avx2;
+use crate::kernel::narrow::put;
 use crate::kernel::places::{Begin, Found, suits};
 use crate::kernel::wide::LANE;
 
 /// Lanes of a vector.
 const EIGHT: usize = LANE / 2;
 
-/// Finds the elements of a group of chunks, if they are such as this can read.
-pub(crate) fn find(_: Avx2, stream: &mut Stream<'_>, found: &mut Found, (ground, walks): (&Ground, &[Walk])) -> bool {
-    if !suits(ground, walks) {
-        return false;
-    }
-    // SAFETY: the value proves that the machine has the instructions.
-    unsafe {
-        match walks.len() {
-            0..=LANE => take::<1>(stream, found, (ground, walks)),
-            _ => take::<{ LANES / LANE }>(stream, found, (ground, walks)),
+/// Reads the indices of a group of chunks, if they are such as this can read.
+pub(crate) fn read(
+    _: Avx2,
+    stream: &mut Stream<'_>,
+    found: &mut Found,
+    (ground, walks, indices): (&Ground, &mut [Walk], &mut [u16]),
+) -> bool {
+    let (suits, vectors) = (suits(ground, walks), walks.len().div_ceil(LANE));
+    if suits {
+        // SAFETY: the value proves that the machine has the instructions.
+        unsafe {
+            match vectors {
+                1 => take::<1>(stream, found, (ground, walks)),
+                _ => take::<{ LANES / LANE }>(stream, found, (ground, walks)),
+            }
+            put(ground, (found, vectors), (walks, indices));
         }
     }
-    true
+    suits
 }
 
 /// Eight chunks on their way. A mask has all bits of a lane set or none.

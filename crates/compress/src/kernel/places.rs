@@ -7,7 +7,7 @@
 
 use std::mem::offset_of;
 
-use crate::codec::{DISTANCE_BITS, Element, Ground, LANES, RAW_MAX, Walk};
+use crate::codec::{DISTANCE_BITS, Ground, LANES, RAW_MAX, Walk};
 use crate::kernel::wide::LANE;
 
 /// Most values of a chunk, and most of its lines and of its columns.
@@ -57,10 +57,6 @@ impl Found {
     pub(super) fn parts(&mut self) -> (&[Row], &mut [List; LANES]) {
         (&self.rows[..self.used], &mut self.lists)
     }
-
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows[..self.used]
-    }
 }
 
 /// Whether these are chunks such as can be read with vectors.
@@ -94,20 +90,5 @@ impl Begin {
             begin.left[lane] = walk.count as u32;
         }
         begin
-    }
-}
-
-/// Puts what was found in each chunk together. A chunk in which other than its number was found is at fault.
-#[inline(always)]
-pub(crate) fn collect(found: &[Row], walks: &mut [Walk], elements: &mut [Element]) {
-    let rows = walks.len().div_ceil(LANE);
-    for (lane, walk) in walks.iter_mut().enumerate() {
-        let elements = &mut elements[walk.first..=walk.values().end];
-        let mut count = 0;
-        for row in found[lane / LANE..].iter().step_by(rows) {
-            elements[count.min(walk.count)] = Element(row[lane % LANE]);
-            count += usize::from(row[lane % LANE] != NONE);
-        }
-        walk.fault |= count != walk.count;
     }
 }

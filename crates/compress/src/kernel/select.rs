@@ -111,9 +111,9 @@ impl Compact for Avx2 {
     }
 }
 
-/// For each mask of eight lanes the set ones in order.
+/// For each mask of eight lanes the set ones in order, and then the first.
 #[cfg(target_arch = "x86_64")]
-static LANES_OF: [[u32; 8]; 256] = {
+pub(super) static LANES_OF: [[u32; 8]; 256] = {
     let mut table = [[0; 8]; 256];
     let mut mask = 0;
     while mask < 256 {

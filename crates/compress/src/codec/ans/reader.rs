@@ -183,13 +183,10 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn walk(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
         self.spare.elements.resize(indices.len() + 1, Element(0));
-        if !self.walk_with_vectors(ground, walks) {
-            let mut paths: [Path; LANES] =
-                std::array::from_fn(|lane| walks.get(lane).map(Path::new).unwrap_or_default());
-            let mut ends = [0; LANES];
-            walks.iter().zip(&mut ends).for_each(|(walk, end)| *end = walk.first);
-            while self.turn(ground, walks, (&mut paths, &mut ends)) {}
-        }
+        let mut paths: [Path; LANES] = std::array::from_fn(|lane| walks.get(lane).map(Path::new).unwrap_or_default());
+        let mut ends = [0; LANES];
+        walks.iter().zip(&mut ends).for_each(|(walk, end)| *end = walk.first);
+        while self.turn(ground, walks, (&mut paths, &mut ends)) {}
         for walk in walks {
             let (sides, found, values) = (ground.sides(walk), &self.spare.elements, walk.values());
             let indices = &mut indices[values.clone()];
@@ -200,21 +197,6 @@ impl<'a> Reader<'a> {
                 sort(indices, walk.cut.elements, &mut self.spare.bits);
             }
         }
-    }
-
-    /// Finds the elements of a group with vectors of eight, if the machine has them and the chunks suit them.
-    #[inline(always)]
-    fn walk_with_vectors(&mut self, ground: &Ground, walks: &mut [Walk]) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        if let Level::Avx2(proof) = self.level
-            && eight::find(proof, &mut self.stream, &mut self.spare.found, (ground, walks))
-        {
-            places::collect(self.spare.found.rows(), walks, &mut self.spare.elements);
-            return true;
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (ground, walks, self.level);
-        false
     }
 }
 
@@ -264,9 +246,13 @@ impl Coding for Reader<'_> {
     #[inline(always)]
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
         #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(proof) = self.level
-            && self.task((ground, walks, indices)).read(proof)
-        {
+        let read = match self.level {
+            Level::Avx512(proof) => self.task((ground, walks, indices)).read(proof),
+            Level::Avx2(proof) => eight::read(proof, &mut self.stream, &mut self.spare.found, (ground, walks, indices)),
+            Level::Plain => false,
+        };
+        #[cfg(target_arch = "x86_64")]
+        if read {
             return;
         }
         self.walk(ground, walks, indices);
