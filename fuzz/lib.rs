@@ -3,7 +3,9 @@
 
 use std::sync::OnceLock;
 
-use pactum_compress::{Coder, Compressor, Grid, Layout, Limits, Quantiser, Settings, SparseUpdate, decode};
+use pactum_compress::{
+    Coder, Compressor, Decoder, Grid, Instructions, Layout, Limits, Quantiser, Settings, SparseUpdate, decode,
+};
 use pactum_protocol::{Digest, Draft, Header, Hotkey, Manifest, Sign, Signature, SignedHeader, Uid, Window};
 
 /// Settings chosen by the first byte of the input.
@@ -14,11 +16,11 @@ pub fn settings(selector: u8) -> Settings {
     Settings::new(top_k, quantiser).with_coder(coder)
 }
 
-/// A layout with full, ragged and tiny chunks; or one of a section so long that its coder has several states, or all of them.
+/// A layout with full, ragged and tiny chunks; or one of sections so long that their coder has several states, or all of them.
 pub fn layout(selector: u8) -> &'static Layout {
     static LAYOUTS: OnceLock<[Layout; 4]> = OnceLock::new();
     let small = || vec![vec![33, 16], vec![40], vec![5, 3, 2], vec![1], vec![7, 41]];
-    let long = |rows| vec![vec![rows, 40]];
+    let long = |rows| vec![vec![rows, 40], vec![161, 40], vec![rows, 40], vec![9, 8]];
     let build = |grid, shapes| Layout::with_grid(grid, 8, shapes).expect("the shapes are valid");
     let layouts = LAYOUTS.get_or_init(|| {
         let [even, divisor] = [Grid::Even, Grid::Divisor];
@@ -27,20 +29,31 @@ pub fn layout(selector: u8) -> &'static Layout {
     &layouts[usize::from(selector >> 7 | selector >> 3 & 2)]
 }
 
-/// Puts a valid header before the input, so that the sections are what is fuzzed.
+/// Puts a valid header before the input, and lengths by which each section has an equal part of it, so that the sections are what is fuzzed.
 pub fn with_header(selector: u8, sections: &[u8]) -> Vec<u8> {
     let layout = layout(selector);
     let mut compressor = Compressor::new(layout.clone(), settings(selector)).expect("the settings fit the layout");
     let mut payload = compressor.compress(&mut vec![0.0; layout.len()]);
     payload.truncate(32);
+    let count = layout.tensors().len();
+    for section in 0..count {
+        let [start, end] = [section, section + 1].map(|part| sections.len() * part / count);
+        payload.extend_from_slice(&((end - start) as u32).to_le_bytes());
+    }
     payload.extend_from_slice(sections);
     payload
 }
 
-/// Decodes and checks what every decoded update promises.
+/// Decodes with all instructions that the machine has, and checks that all agree and what every decoded update promises.
 pub fn decode_checked(selector: u8, payload: &[u8]) -> Option<SparseUpdate> {
-    let layout = layout(selector);
-    let update = decode(payload, layout, &Limits::new(settings(selector))).ok()?;
+    let (layout, limits) = (layout(selector), Limits::new(settings(selector)));
+    let result = decode(payload, layout, &limits);
+    for instructions in [Instructions::Plain, Instructions::Avx2] {
+        let decoder = Decoder::new(layout.clone(), limits).with_instructions(instructions);
+        let other = decoder.map(|mut decoder| decoder.decode(payload));
+        assert!(other.is_none_or(|other| other == result), "{instructions:?} read something else");
+    }
+    let update = result.ok()?;
     let mut seen = vec![false; layout.len()];
     for (position, value) in update.entries() {
         assert!(value.abs() <= 4_294_967_296.0, "a value is out of range");
