@@ -186,13 +186,13 @@ impl Default for Sums {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Divisor {
     pub(crate) all: Option<f32>,
-    /// Weights are known to be whole numbers up to [`COUNT_MAX`], and sums to be zero or at least [`LEAST`].
+    /// Weights are known to be whole numbers up to [`COUNT_MAX`], and what was added to be zero or at least [`LEAST`].
     pub(crate) plain: bool,
 }
 
 /// Most peers that are counted.
 pub(crate) const COUNT_MAX: usize = 31;
-/// The rest of a larger sum's division is never too small to be a number.
+/// A sum of nothing smaller is zero or at least a last place of this: what is left of it by a division is never too small to be a number.
 const LEAST: f32 = f32::from_bits((127 - 80) << 23);
 
 impl Divisor {
@@ -276,7 +276,7 @@ impl<'a> Step<'a> {
 
     /// Adds the peers' values of a chunk, in their order. What comes next is asked for meanwhile, a little with each peer: so
     /// many rows of parameters, and a run of every peer, are as many streams as no machine follows by itself. Tells whether all that was added is zero or
-    /// at least [`LEAST`]: a sum is a multiple of the last place of the smallest of them.
+    /// at least [`LEAST`].
     #[inline(always)]
     fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) -> bool {
         let mut plain = true;
