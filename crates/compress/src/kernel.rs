@@ -2,7 +2,10 @@
 //!
 //! All levels run the same plain loops in the same order, so that they agree to the bit; only the compaction of
 //! candidates and the reading of many chunks at once are written by hand. This is the one module with unsafe code.
-#![expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")
+)]
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod arrange;

@@ -22,9 +22,11 @@ use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::{Cut, Geometry};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use crate::codec::model::distance::DISTANCE_BITS;
+pub(crate) use crate::codec::model::distance::Distances;
 #[cfg(test)]
 pub(crate) use crate::codec::model::distance::table_of;
-pub(crate) use crate::codec::model::distance::{DISTANCE_BITS, Distances};
 pub(crate) use crate::codec::model::fit::fit;
 pub(crate) use crate::codec::model::ground::{Element, Ground, Walk};
 pub(crate) use crate::codec::model::head::{Head, Shares};

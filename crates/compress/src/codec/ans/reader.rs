@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
         #[cfg(target_arch = "x86_64")]
         return matches!(level, Level::Avx512(_));
         #[cfg(not(target_arch = "x86_64"))]
-        return false;
+        return level != Level::Plain;
     }
 
     /// Reads the indices of a group from each of two readers.

@@ -3,7 +3,9 @@
 use std::cell::Cell;
 
 use crate::codec::ans::{Coding, LANES, LEAST, RAW_MAX, SHARE_BITS, Slots, Symbols, WORD_BITS};
-use crate::codec::model::{DISTANCE_BITS, Distances, Ground, Step, Targets, Walk, plan};
+#[cfg(target_arch = "x86_64")]
+use crate::codec::model::DISTANCE_BITS;
+use crate::codec::model::{Distances, Ground, Step, Targets, Walk, plan};
 use crate::kernel::Level;
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::steps;

@@ -77,7 +77,8 @@ pub(crate) struct Ground {
     column_counts: Vec<[u16; FIELDS_ROOM]>,
     pub(crate) distances: &'static Distances,
     pub(crate) low: u32,
-    /// Most lines of a band, or columns of a block.
+    /// Most lines of a band, or columns of a block: vectors hold only so many.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) widest: usize,
 }
 
@@ -101,8 +102,19 @@ impl Ground {
         let pairs = pairs.iter().map(|&(octaves, pair)| Field::new(low.min(octaves - least), pair)).collect::<Vec<_>>();
         let line_counts = lines.counts_of(&pairs, Field::line_class);
         let column_counts = columns.counts_of(&pairs, Field::column_class);
+        #[cfg(target_arch = "x86_64")]
         let widest = lines.widest().max(columns.widest());
-        Ground { lines, columns, pairs, line_counts, column_counts, distances, low, widest }
+        Ground {
+            lines,
+            columns,
+            pairs,
+            line_counts,
+            column_counts,
+            distances,
+            low,
+            #[cfg(target_arch = "x86_64")]
+            widest,
+        }
     }
 
     /// Finds where elements lie in their fields.

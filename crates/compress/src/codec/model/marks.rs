@@ -163,6 +163,7 @@ impl Side {
     }
 
     /// Most members of a group.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn widest(&self) -> usize {
         self.groups.iter().map(|(range, _)| range.len()).max().unwrap_or(0)
     }
