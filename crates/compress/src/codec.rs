@@ -15,8 +15,11 @@ pub(crate) use fixed::FixedReader;
 pub(crate) use reading::{Queue, read_sections};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
-    ans::{LANES, Output, RAW_MAX, SHARE_BITS, Slots, Stream, Zeros},
-    model::{ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, WALK_ROOM, Walk, quotient},
+    ans::{LANES, Output, RAW_MAX, Round, SHARE_BITS, Slots, Stream, Zeros},
+    model::{
+        ByClass, Bytes, CLASSES, Cut, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, Tables, WALK_ROOM,
+        Walk, quotient,
+    },
 };
 
 use rayon::prelude::*;

@@ -31,6 +31,8 @@ pub(crate) mod sixteen;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod steps;
 #[cfg(target_arch = "x86_64")]
+mod vectors;
+#[cfg(target_arch = "x86_64")]
 mod wide;
 
 use std::ops::Range;
@@ -48,7 +50,7 @@ pub(crate) use select::{Candidates, Compact, key, select};
 pub enum Instructions {
     /// What every machine of the target has: SSE2 on x86-64, NEON on AArch64.
     Plain,
-    /// AVX2.
+    /// AVX2, and FMA and the bit instructions, which came with it.
     Avx2,
     /// AVX-512 F and BW.
     Avx512,
@@ -68,7 +70,7 @@ pub(crate) enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plain;
 
-/// Proof that this machine has AVX2 and the bit instructions that came with it.
+/// Proof that this machine has AVX2, and FMA and the bit instructions, which came with it.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Avx2(());
@@ -80,7 +82,7 @@ impl Avx2 {
             && is_x86_feature_detected!("lzcnt")
             && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("bmi2");
-        (bits && is_x86_feature_detected!("avx2")).then_some(Avx2(()))
+        (bits && is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2")).then_some(Avx2(()))
     }
 }
 
@@ -138,7 +140,7 @@ impl Level {
             Level::Plain => step_band(work, sums, Divisor::step),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => unsafe { outer_step_avx2(work, sums) },
+            Level::Avx2(proof) => unsafe { outer_step_avx2(proof, work, sums) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(proof) => unsafe { outer_step_avx512(proof, work, sums) },
@@ -177,15 +179,15 @@ impl Level {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn outer_step_avx2(work: StepWork<'_>, sums: &mut Sums) {
-    step_band(work, sums, Divisor::step);
+#[target_feature(enable = "avx2,fma")]
+fn outer_step_avx2(proof: Avx2, work: StepWork<'_>, sums: &mut Sums) {
+    step_band(work, sums, |divisor, parameters, sums, rate| rows::step_narrow(proof, divisor, parameters, sums, rate));
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2")]
 fn outer_step_avx512(proof: Avx512, work: StepWork<'_>, sums: &mut Sums) {
-    step_band(work, sums, |divisor, parameters, sums, rate| rows::step(proof, divisor, parameters, sums, rate));
+    step_band(work, sums, |divisor, parameters, sums, rate| rows::step_wide(proof, divisor, parameters, sums, rate));
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -14,9 +14,9 @@ use crate::codec::model::{Ground, Shares, Walk};
 use crate::kernel::Level;
 
 pub(crate) use reader::{Order, Reader, Source, Stream, Ways};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use writer::Output;
 pub(crate) use writer::Writer;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use {reader::Round, writer::Output};
 
 /// Bits of a slot number of a table of shares.
 pub(crate) const SHARE_BITS: u32 = 8;

@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use crate::codec::{Field, Ground, Walk};
+use crate::codec::{Cut, Ground, Tables, Walk};
 use crate::kernel::network::two_chunks;
-use crate::kernel::places::{Found, List, MOST, Row};
+use crate::kernel::places::{Found, List, MOST, NONE, Row};
 use crate::kernel::select::LANES_OF;
 use crate::kernel::wide::LANE;
 
@@ -21,7 +21,7 @@ pub(super) fn put(ground: &Ground, (found, vectors): (&mut Found, usize), (walks
         let counts = collect(&rows[eight / 2..], (vectors, eight % 2), lists);
         walks.iter_mut().zip(counts).for_each(|(walk, count)| walk.fault |= count != walk.count);
     }
-    for (walks, lists) in walks.chunks_mut(2).zip(lists.chunks(2)) {
+    for (walks, lists) in walks.chunks_mut(2).zip(lists.chunks_mut(2)) {
         let mut both = [[_mm256_set1_epi16(-1); PARTS]; 2];
         for ((walk, list), parts) in walks.iter_mut().zip(lists).zip(&mut both) {
             *parts = indices_of(ground, walk, list);
@@ -108,135 +108,117 @@ fn keep(parts: &[__m256i; PARTS], indices: &mut [u16]) {
 /// The indices of a chunk in no order, and `u16::MAX`.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn indices_of(ground: &Ground, walk: &mut Walk, list: &List) -> [__m256i; PARTS] {
-    let (chunk, mut parts) = (Chunk::new(ground, walk), [_mm256_setzero_si256(); PARTS]);
-    for (number, (part, found)) in parts.iter_mut().zip(list.as_chunks().0).enumerate() {
-        let (indices, sound) = chunk.indices(found, walk.count.saturating_sub(LANE * number));
-        *part = indices;
+fn indices_of(ground: &Ground, walk: &mut Walk, list: &mut List) -> [__m256i; PARTS] {
+    if walk.count < MOST {
+        list[walk.count..].fill(NONE);
+    }
+    let mut parts = [_mm256_setzero_si256(); PARTS];
+    let (lines, columns) = ground.sides(walk);
+    let (Some(lines), Some(columns)) = (lines.tables, columns.tables) else {
+        walk.fault = true;
+        return parts;
+    };
+    let chunk = Chunk::new((lines, columns), &walk.cut);
+    for (parts, found) in parts.as_chunks_mut().0.iter_mut().zip(list.as_chunks().0) {
+        let (indices, sound) = chunk.indices(found);
+        *parts = indices;
         walk.fault |= !sound;
     }
     parts
 }
 
 /// What tells the index of an element from the number and the classes.
-struct Chunk {
-    /// By class: the first of the sorted lines or columns, how many columns, and `2^16` divided by that.
-    line_starts: __m256i,
-    column_starts: __m256i,
-    columns: __m256i,
-    quotients: __m256i,
-    /// Sorted lines and columns, as bytes.
-    line: [__m256i; PARTS],
-    column: [__m256i; PARTS],
+struct Chunk<'a> {
+    lines: &'a Tables,
+    columns: &'a Tables,
+    /// Of each two bytes one is the length of a line, and one is one.
     length: __m256i,
     elements: __m256i,
 }
 
-impl Chunk {
+impl Chunk<'_> {
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn new(ground: &Ground, walk: &Walk) -> Chunk {
-        let (lines, columns) = ground.sides(walk);
-        let eight = |numbers: &[u16; 8]| {
-            // SAFETY: there are eight; no class is above them.
-            _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(numbers.as_ptr().cast()) })
-        };
+    fn new<'a>((lines, columns): (&'a Tables, &'a Tables), cut: &Cut) -> Chunk<'a> {
         Chunk {
-            line_starts: eight(&lines.classes.starts),
-            column_starts: eight(&columns.classes.starts),
-            columns: eight(&columns.classes.counts),
-            quotients: eight(&columns.classes.quotients),
-            line: bytes(lines.sorted),
-            column: bytes(columns.sorted),
-            length: _mm256_set1_epi16(walk.cut.length as i16),
-            elements: _mm256_set1_epi16(walk.cut.elements as i16),
+            lines,
+            columns,
+            length: _mm256_set1_epi16(0x0100 | cut.length as i16),
+            elements: _mm256_set1_epi16(cut.elements as i16),
         }
     }
 
-    /// The indices of up to sixteen elements, `u16::MAX` where there is none, and whether all are of the chunk.
+    /// The indices of up to 32 elements, `u16::MAX` where there is none, and whether all are of the chunk.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn indices(&self, found: &[u32; LANE], count: usize) -> (__m256i, bool) {
-        let [one, two] = first_of(found, count);
+    fn indices(&self, found: &[u32; 2 * LANE]) -> ([__m256i; 2], bool) {
+        let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi8(1));
         // In whatever order, since indices are sorted later.
-        let lower = |numbers| _mm256_and_si256(numbers, _mm256_set1_epi32(0xffff));
-        let number = _mm256_packus_epi32(lower(one), lower(two));
-        let classes = _mm256_packus_epi32(_mm256_srli_epi32::<16>(one), _mm256_srli_epi32::<16>(two));
-        let line_class = class::<{ Field::LINE as i32 - 16 }>(classes);
-        let column_class = class::<{ Field::COLUMN as i32 - 16 }>(classes);
+        let ([number, other], classes) = parts_of(found);
+        let of_line = _mm256_and_si256(classes, _mm256_set1_epi8(CLASS));
+        let of_column = _mm256_and_si256(_mm256_srli_epi16::<3>(classes), _mm256_set1_epi8(CLASS));
+        let columns = of(&self.columns.counts, of_column);
+        let quotients = [0, 1].map(|half| of(&self.columns.quotients[half], of_column));
         // The row, or one less, and what is left of the number.
-        let columns = of_class(self.columns, column_class);
-        let row = _mm256_mulhi_epu16(number, of_class(self.quotients, column_class));
-        let rest = _mm256_sub_epi16(number, _mm256_mullo_epi16(row, columns));
-        let less = _mm256_cmpgt_epi16(columns, rest);
-        let row = _mm256_add_epi16(_mm256_add_epi16(row, _mm256_set1_epi16(1)), less);
-        let rest = _mm256_sub_epi16(rest, _mm256_andnot_si256(less, columns));
-        let line = member(&self.line, _mm256_add_epi16(of_class(self.line_starts, line_class), row));
-        let column = member(&self.column, _mm256_add_epi16(of_class(self.column_starts, column_class), rest));
-        let index = _mm256_add_epi16(_mm256_mullo_epi16(line, self.length), column);
-        let none = _mm256_cmpeq_epi16(classes, _mm256_setzero_si256());
+        let divided = |number, columns, quotient| {
+            let row = _mm256_mulhi_epu16(number, quotient);
+            (row, _mm256_sub_epi16(number, _mm256_mullo_epi16(row, columns)))
+        };
+        let lower =
+            divided(number, _mm256_unpacklo_epi8(columns, zero), _mm256_unpacklo_epi8(quotients[0], quotients[1]));
+        let upper =
+            divided(other, _mm256_unpackhi_epi8(columns, zero), _mm256_unpackhi_epi8(quotients[0], quotients[1]));
+        let (row, rest) = (_mm256_packus_epi16(lower.0, upper.0), _mm256_packus_epi16(lower.1, upper.1));
+        let less = _mm256_cmpgt_epi8(columns, rest);
+        let row = _mm256_add_epi8(_mm256_add_epi8(row, one), less);
+        let rest = _mm256_sub_epi8(rest, _mm256_andnot_si256(less, columns));
+        let line = member(self.lines, _mm256_add_epi8(of(&self.lines.starts, of_line), row));
+        let column = member(self.columns, _mm256_add_epi8(of(&self.columns.starts, of_column), rest));
+        let indices = [_mm256_unpacklo_epi8(line, column), _mm256_unpackhi_epi8(line, column)]
+            .map(|pairs| _mm256_maddubs_epi16(pairs, self.length));
+        let none = _mm256_cmpeq_epi8(classes, zero);
+        let none = [_mm256_unpacklo_epi8(none, none), _mm256_unpackhi_epi8(none, none)];
         // The field behind all others is of a class that does not exist. No index is above 64 lines of 64.
-        let nowhere = _mm256_or_si256(
-            _mm256_cmpeq_epi16(line_class, _mm256_set1_epi16(7)),
-            _mm256_cmpgt_epi16(index, _mm256_sub_epi16(self.elements, _mm256_set1_epi16(1))),
-        );
-        (_mm256_or_si256(index, none), _mm256_testc_si256(none, nowhere) != 0)
+        let inside = |place: usize| _mm256_or_si256(none[place], _mm256_cmpgt_epi16(self.elements, indices[place]));
+        let inside = _mm256_and_si256(inside(0), inside(1));
+        let exist = _mm256_cmpgt_epi8(_mm256_set1_epi8(CLASS), of_line);
+        let sound = _mm256_movemask_epi8(_mm256_and_si256(inside, exist)) == -1;
+        ([0, 1].map(|place| _mm256_or_si256(indices[place], none[place])), sound)
     }
 }
 
-/// So many of some numbers, and zeros.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn first_of(numbers: &[u32; LANE], count: usize) -> [__m256i; 2] {
-    let places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    let half = |numbers: &[u32; EIGHT], before: usize| {
-        let there = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32 - before as i32), places);
-        // SAFETY: there are eight.
-        _mm256_and_si256(there, unsafe { _mm256_loadu_si256(numbers.as_ptr().cast()) })
-    };
-    let (numbers, _) = numbers.as_chunks();
-    [half(&numbers[0], 0), half(&numbers[1], EIGHT)]
-}
+/// Twice a class.
+const CLASS: i8 = 7 << 1;
 
-/// Three bits of each number.
+/// The numbers of elements in their fields, sixteen and sixteen, and what is said of the fields, as bytes in the order of both.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn class<const SHIFT: i32>(classes: __m256i) -> __m256i {
-    _mm256_and_si256(_mm256_srli_epi16::<SHIFT>(classes), _mm256_set1_epi16(7))
+fn parts_of(found: &[u32; 2 * LANE]) -> ([__m256i; 2], __m256i) {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|part| {
+        let eight: &[u32; EIGHT] = &found.as_chunks().0[part];
+        // SAFETY: there are eight.
+        unsafe { _mm256_loadu_si256(eight.as_ptr().cast()) }
+    });
+    let lower = |numbers| _mm256_and_si256(numbers, _mm256_set1_epi32(0xffff));
+    let upper = _mm256_srli_epi32::<16>;
+    let classes = [_mm256_packus_epi32(upper(a), upper(b)), _mm256_packus_epi32(upper(c), upper(d))];
+    let numbers = [_mm256_packus_epi32(lower(a), lower(b)), _mm256_packus_epi32(lower(c), lower(d))];
+    (numbers, _mm256_packus_epi16(classes[0], classes[1]))
 }
 
 /// What a table has for each class.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn of_class(table: __m256i, class: __m256i) -> __m256i {
-    let bytes = _mm256_add_epi16(_mm256_mullo_epi16(class, _mm256_set1_epi16(0x0202)), _mm256_set1_epi16(0x0100));
-    _mm256_shuffle_epi8(table, bytes)
+fn of(table: &[u8; 16], class: __m256i) -> __m256i {
+    // SAFETY: there are sixteen.
+    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.as_ptr().cast()) }), class)
 }
 
-/// What 64 bytes have at each place.
+/// The members at some places, sorted.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn member([a, b, c, d]: &[__m256i; PARTS], place: __m256i) -> __m256i {
-    // The upper byte is none of the table.
-    let in_part = _mm256_or_si256(_mm256_and_si256(place, _mm256_set1_epi16(15)), _mm256_set1_epi16(1 << 15));
-    let of = |part: &__m256i| _mm256_shuffle_epi8(*part, in_part);
-    let (odd, upper) = (_mm256_slli_epi16::<3>(place), _mm256_slli_epi16::<2>(place));
-    let (low, high) = (_mm256_blendv_epi8(of(a), of(b), odd), _mm256_blendv_epi8(of(c), of(d), odd));
-    _mm256_blendv_epi8(low, high, upper)
-}
-
-/// As many as 64 numbers as bytes, sixteen in both halves of a vector, and zeros.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn bytes(numbers: &[u16]) -> [__m256i; PARTS] {
-    let (mut all, mut parts) = ([0_u16; MOST], [_mm256_setzero_si256(); PARTS]);
-    let count = numbers.len().min(MOST);
-    all[..count].copy_from_slice(&numbers[..count]);
-    for (part, numbers) in parts.iter_mut().zip(all.as_chunks::<LANE>().0) {
-        // SAFETY: there are sixteen.
-        let numbers = unsafe { _mm256_loadu_si256(numbers.as_ptr().cast()) };
-        let (low, high) = (_mm256_castsi256_si128(numbers), _mm256_extracti128_si256::<1>(numbers));
-        *part = _mm256_broadcastsi128_si256(_mm_packus_epi16(low, high));
-    }
-    parts
+fn member(tables: &Tables, places: __m256i) -> __m256i {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|part| of(&tables.sorted.as_chunks().0[part], places));
+    let (odd, upper) = (_mm256_slli_epi16::<3>(places), _mm256_slli_epi16::<2>(places));
+    _mm256_blendv_epi8(_mm256_blendv_epi8(a, b, odd), _mm256_blendv_epi8(c, d, odd), upper)
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Stream, Walk};
+use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Round, Stream, Walk};
 use crate::kernel::Avx512;
 use crate::kernel::arrange::put;
 use crate::kernel::places::{Begin, Found, Row, suits};
@@ -187,9 +187,11 @@ impl<const V: usize> Lanes<V> {
     #[target_feature(enable = "avx512f,avx512bw,popcnt")]
     #[inline]
     fn turn<const REST: usize>(&mut self, stream: &mut Stream<'_>, row: &mut [Row; V]) {
+        let mut round = stream.round();
         for ((sixteen, ahead), row) in self.all.iter_mut().zip(&mut self.ahead).zip(row) {
-            *row = numbers(step::<REST>(sixteen, ahead, &self.table, stream));
+            *row = numbers(step::<REST>(sixteen, ahead, &self.table, &mut round));
         }
+        stream.next += round.used;
     }
 
     #[target_feature(enable = "avx512f")]
@@ -256,7 +258,7 @@ fn step<const REST: usize>(
     all: &mut Sixteen,
     ahead: &mut [__m512i; AHEAD],
     table: &Table,
-    stream: &mut Stream<'_>,
+    round: &mut Round<'_>,
 ) -> __m512i {
     let number = |number: u32| _mm512_set1_epi32(number as i32);
     let Sixteen { states, field, rank, at, last, left, pending } = *all;
@@ -287,7 +289,7 @@ fn step<const REST: usize>(
     let width = _mm512_and_si512(pending, _mm512_mask_add_epi32(finer, inside, finer, double));
     let shifted = _mm512_srlv_epi32(states, width);
     let raw = _mm512_sub_epi32(states, _mm512_rolv_epi32(shifted, width));
-    let states = refill(shifted, u16::MAX, stream);
+    let states = refill(shifted, round);
     let further = _mm512_rolv_epi32(_mm512_mask_sub_epi32(base, behind, rank, len), finer);
     let rank = _mm512_add_epi32(_mm512_mask_add_epi32(further, inside, further, rank), raw);
     let nowhere = _mm512_andnot_si512(pending, number(u32::MAX));

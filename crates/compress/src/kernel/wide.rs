@@ -1,11 +1,11 @@
 //! Sixteen states of a code as a vector.
 
 use std::arch::x86_64::{
-    __m512i, __mmask16, _mm256_loadu_si256, _mm512_cvtepu16_epi32, _mm512_loadu_si512, _mm512_mask_cmplt_epu32_mask,
+    __m512i, __mmask16, _mm256_loadu_si256, _mm512_cmplt_epu32_mask, _mm512_cvtepu16_epi32, _mm512_loadu_si512,
     _mm512_mask_or_epi32, _mm512_maskz_expand_epi32, _mm512_set1_epi32, _mm512_slli_epi32, _mm512_storeu_si512,
 };
 
-use crate::codec::{RAW_MAX, Stream};
+use crate::codec::{RAW_MAX, Round, Stream};
 
 /// Lanes of a vector.
 pub(super) const LANE: usize = 16;
@@ -34,29 +34,29 @@ pub(super) fn numbers(vector: __m512i) -> [u32; LANE] {
     numbers
 }
 
-/// Gives each of some states that has become small a word.
+/// Gives each state that has become small a word.
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
-pub(super) fn refill(states: __m512i, of: __mmask16, stream: &mut Stream<'_>) -> __m512i {
-    let short = small(states, of);
-    let words = words(short, stream);
+pub(super) fn refill(states: __m512i, round: &mut Round<'_>) -> __m512i {
+    let short = small(states);
+    let words = words(short, round);
     filled(states, short, words)
 }
 
-/// Which of some states have become small.
+/// Which states have become small.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) fn small(states: __m512i, of: __mmask16) -> __mmask16 {
-    _mm512_mask_cmplt_epu32_mask(of, states, _mm512_set1_epi32(1 << RAW_MAX))
+pub(super) fn small(states: __m512i) -> __mmask16 {
+    _mm512_cmplt_epu32_mask(states, _mm512_set1_epi32(1 << RAW_MAX))
 }
 
 /// The next words, one for each of some lanes.
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
-pub(super) fn words(of: __mmask16, stream: &mut Stream<'_>) -> __m512i {
+pub(super) fn words(of: __mmask16, round: &mut Round<'_>) -> __m512i {
     // SAFETY: there are sixteen words.
-    let words = unsafe { _mm256_loadu_si256(stream.ahead().as_ptr().cast()) };
-    stream.next += of.count_ones() as usize;
+    let words = unsafe { _mm256_loadu_si256(round.next::<LANE>().as_ptr().cast()) };
+    round.used += of.count_ones() as usize;
     _mm512_maskz_expand_epi32(of, _mm512_cvtepu16_epi32(words))
 }
 

@@ -5,7 +5,12 @@ use crate::codec::ans::{bits_in_turn, even_bits_in_turn, leans_one_by_one, pairs
 use crate::codec::model::{Element, Ground, Path, Shares, Walk};
 use crate::kernel::Level;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::{Avx512, arrange, bits, eight, places, sixteen::Task};
+use crate::kernel::{
+    arrange,
+    bits::{self, Bits, Headers, Pairs},
+    eight, places,
+    sixteen::Task,
+};
 
 /// What a section is read from.
 pub(crate) trait Source: Coding {
@@ -29,19 +34,15 @@ pub(crate) struct Stream<'a> {
     pub(crate) next: usize,
     /// The last words, and zeros.
     #[cfg(target_arch = "x86_64")]
-    last: [[u8; 2]; 2 * AHEAD],
+    last: [[u8; 2]; 2 * LANES],
 }
-
-/// Words that are read at once.
-#[cfg(target_arch = "x86_64")]
-const AHEAD: usize = LANES / 2;
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(states: [u32; LANES], words: &'a [[u8; 2]]) -> Stream<'a> {
         #[cfg(target_arch = "x86_64")]
         {
-            let mut last = [[0; 2]; 2 * AHEAD];
-            let tail = &words[words.len().saturating_sub(AHEAD)..];
+            let mut last = [[0; 2]; 2 * LANES];
+            let tail = &words[words.len().saturating_sub(LANES)..];
             last[..tail.len()].copy_from_slice(tail);
             Stream { states, words, next: 0, last }
         }
@@ -74,12 +75,30 @@ impl<'a> Stream<'a> {
     /// The next words. Nothing is called on the way to them, since a caller that has its vectors in registers would have to put them all away.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub(crate) fn ahead(&self) -> &[[u8; 2]; AHEAD] {
+    pub(crate) fn round(&self) -> Round<'_> {
         let words = self.words.get(self.next..).and_then(<[_]>::first_chunk);
-        words.unwrap_or_else(|| {
-            let passed = self.next.saturating_sub(self.words.len().saturating_sub(AHEAD));
-            self.last[passed.min(AHEAD)..].first_chunk().unwrap_or(&[[0; 2]; AHEAD])
-        })
+        let words = words.unwrap_or_else(|| {
+            let passed = self.next.saturating_sub(self.words.len().saturating_sub(LANES));
+            self.last[passed.min(LANES)..].first_chunk().unwrap_or(&[[0; 2]; LANES])
+        });
+        Round { words, used: 0 }
+    }
+}
+
+/// As many words as all states take once.
+#[cfg(target_arch = "x86_64")]
+pub(crate) struct Round<'a> {
+    words: &'a [[u8; 2]; LANES],
+    /// How many of them were taken.
+    pub(crate) used: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Round<'_> {
+    /// The words for so many states, none of which had one.
+    #[inline(always)]
+    pub(crate) fn next<const N: usize>(&self) -> &[[u8; 2]; N] {
+        self.words[self.used.min(LANES - N)..].first_chunk().unwrap_or(&[[0; 2]; N])
     }
 }
 
@@ -125,12 +144,13 @@ impl<'a> Reader<'a> {
         (symbol, share * (state >> SHARE_BITS) + slot.wrapping_sub(start))
     }
 
-    /// The bits of each chunk, if all states have a full one and the machine has wide vectors.
+    /// Reads the bits of each chunk at once, if all states have a full one and the machine has vectors.
     #[cfg(target_arch = "x86_64")]
-    fn full<'b>(&self, counts: &[usize; LANES], bits: &'b mut [u8]) -> Option<(Avx512, &'b mut [[u8; bits::VALUES]])> {
-        let Level::Avx512(proof) = self.level else { return None };
+    #[inline(always)]
+    fn bits_at_once(&mut self, counts: &[usize; LANES], zeros: Option<Zeros<'_>>, bits: &mut [u8]) -> bool {
         let full = self.lanes > 1 && counts[..self.lanes].iter().all(|&count| count == bits::VALUES);
-        full.then_some((proof, bits.as_chunks_mut().0))
+        let job = Bits { stream: &mut self.stream, zeros, chunks: bits.as_chunks_mut().0 };
+        full && self.level.run(job).is_some()
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -276,10 +296,9 @@ impl Coding for Reader<'_> {
         tables: [&Shares<M>; N],
     ) -> Option<[[u32; N]; LANES]> {
         #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(proof) = self.level
-            && self.lanes > 1
-        {
-            return bits::symbols(proof, &mut self.stream, (self.lanes, zero.0), tables.map(Shares::starts));
+        if self.lanes > 1 {
+            let (stream, tables) = (&mut self.stream, tables.map(Shares::starts));
+            return self.level.run(Headers { stream, zero: zero.0, tables, lanes: self.lanes }).flatten();
         }
         let _ = (zero, tables);
         None
@@ -288,8 +307,8 @@ impl Coding for Reader<'_> {
     #[inline(always)]
     fn bits(&mut self, counts: &[usize; LANES], zeros: Zeros<'_>, bits: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
-        if let Some((proof, chunks)) = self.full(counts, bits) {
-            return bits::coded(proof, &mut self.stream, zeros, chunks);
+        if self.bits_at_once(counts, Some(zeros), bits) {
+            return;
         }
         bits_in_turn(self, counts, zeros, bits);
     }
@@ -297,8 +316,8 @@ impl Coding for Reader<'_> {
     #[inline(always)]
     fn even_bits(&mut self, counts: &[usize; LANES], bits: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
-        if let Some((proof, chunks)) = self.full(counts, bits) {
-            return bits::even(proof, &mut self.stream, chunks);
+        if self.bits_at_once(counts, None, bits) {
+            return;
         }
         even_bits_in_turn(self, counts, bits);
     }
@@ -306,12 +325,12 @@ impl Coding for Reader<'_> {
     #[inline(always)]
     fn pairs<const M: usize>(&mut self, tables: [&Shares<M>; 2], pairs: &mut [[u8; 2]]) {
         #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(proof) = self.level
-            && self.lanes > 1
-        {
+        if self.lanes > 1 {
             let (rounds, rest) = pairs.split_at_mut(pairs.len() / self.lanes * self.lanes);
-            bits::pairs(proof, &mut self.stream, tables.map(Shares::starts), (self.lanes, rounds));
-            return pairs_in_turn(self, tables, rest);
+            let (stream, tables_) = (&mut self.stream, tables.map(Shares::starts));
+            if self.level.run(Pairs { stream, tables: tables_, lanes: self.lanes, pairs: rounds }).is_some() {
+                return pairs_in_turn(self, tables, rest);
+            }
         }
         pairs_in_turn(self, tables, pairs);
     }

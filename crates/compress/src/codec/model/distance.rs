@@ -84,9 +84,38 @@ impl Slot {
     }
 }
 
+/// The same in tables of bytes, which vectors look up without going to memory.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Default)]
+pub(crate) struct Bytes {
+    /// The number of each slot's segment, sixteen slots after the others.
+    pub(crate) segments: [[u8; 16]; SLOTS / 16],
+    /// By the segment's number: its slots, the first of them, and its base (bits 0 to 4), whether it is double (5) and whether it is passed over (6).
+    pub(crate) share: [u8; SEGMENTS_MAX],
+    pub(crate) start: [u8; SEGMENTS_MAX],
+    pub(crate) units: [u8; SEGMENTS_MAX],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Bytes {
+    pub(crate) const BASE: u8 = 0x1f;
+    pub(crate) const DOUBLE: u32 = 5;
+    pub(crate) const SKIP: u8 = 1 << 6;
+
+    fn own(&mut self, segment: Segment, Slots { start, share }: Slots) {
+        let number = usize::from(segment.number);
+        self.segments.as_flattened_mut()[start as usize..(start + share) as usize].fill(segment.number);
+        (self.share[number], self.start[number]) = (share as u8, start as u8);
+        let flags = [u8::from(segment.double) << Bytes::DOUBLE, Bytes::SKIP * u8::from(segment.skip)];
+        self.units[number] = segment.base | flags[0] | flags[1];
+    }
+}
+
 /// A table of segments.
 #[derive(Debug)]
 pub(crate) struct Distances {
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) bytes: Bytes,
     pub(crate) by_slot: [Slot; SLOTS],
     /// The slots of each segment by its number; what takes none has number 0.
     pub(crate) slots: [Slots; SEGMENTS_MAX],
@@ -99,7 +128,14 @@ impl Distances {
     fn new(single: usize, shares: &[u8]) -> Distances {
         let passed = Segment { number: shares.len() as u8 + 1, base: 0, double: false, skip: true };
         let slots = [Slots { start: 0, share: 1 }; SEGMENTS_MAX];
-        let mut table = Distances { by_slot: [Slot(0); SLOTS], slots, by_unit: Vec::new(), passed };
+        let mut table = Distances {
+            #[cfg(target_arch = "x86_64")]
+            bytes: Bytes::default(),
+            by_slot: [Slot(0); SLOTS],
+            slots,
+            by_unit: Vec::new(),
+            passed,
+        };
         let mut start = 0;
         for (number, share) in (1..).zip(shares.iter().map(|&share| u32::from(share))) {
             let (base, double) = (table.by_unit.len() as u8, usize::from(number) > single);
@@ -117,6 +153,8 @@ impl Distances {
         let Slots { start, share } = slots;
         self.slots[usize::from(segment.number)] = slots;
         (start..start + share).for_each(|slot| self.by_slot[slot as usize] = Slot::new(segment, slots, slot));
+        #[cfg(target_arch = "x86_64")]
+        self.bytes.own(segment, slots);
     }
 
     /// The slots of a segment, and the bits of their numbers.

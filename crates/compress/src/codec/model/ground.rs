@@ -13,7 +13,7 @@ use crate::codec::model::distance::{Distances, table_of};
 use crate::codec::model::marks::{CLASSES, Marks, Side, View};
 use crate::kernel::Level;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::fields;
+use crate::kernel::fields::Lay;
 
 /// Most fields of a chunk.
 pub(crate) const FIELDS: usize = CLASSES * CLASSES;
@@ -70,8 +70,8 @@ impl Field {
 pub(crate) struct Ground {
     lines: Side,
     columns: Side,
-    /// A field for each pair of classes, the most probable first: without its length.
-    pairs: Vec<Field>,
+    /// A field for each pair of classes, the most probable first: without its length; and nothing behind them.
+    pairs: [Field; FIELDS_ROOM],
     /// For each band how many lines, and for each block how many columns, there are in the class of each pair.
     line_counts: Vec<[u16; FIELDS_ROOM]>,
     column_counts: Vec<[u16; FIELDS_ROOM]>,
@@ -99,15 +99,18 @@ impl Ground {
             counts.map(|counts| (0..CLASSES).map(|class| counts[class] << class).sum());
         let weight = (of_lines * of_columns) >> least;
         let (distances, low) = table_of(8 * weight, geometry.values);
-        let pairs = pairs.iter().map(|&(octaves, pair)| Field::new(low.min(octaves - least), pair)).collect::<Vec<_>>();
-        let line_counts = lines.counts_of(&pairs, Field::line_class);
-        let column_counts = columns.counts_of(&pairs, Field::column_class);
+        let mut fields = [Field::default(); FIELDS_ROOM];
+        for (field, &(octaves, pair)) in fields.iter_mut().zip(&pairs) {
+            *field = Field::new(low.min(octaves - least), pair);
+        }
+        let line_counts = lines.counts_of(&fields[..pairs.len()], Field::line_class);
+        let column_counts = columns.counts_of(&fields[..pairs.len()], Field::column_class);
         #[cfg(target_arch = "x86_64")]
         let widest = lines.widest().max(columns.widest());
         Ground {
             lines,
             columns,
-            pairs,
+            pairs: fields,
             line_counts,
             column_counts,
             distances,
@@ -129,11 +132,7 @@ impl Ground {
     pub(crate) fn lay(&self, walk: &mut Walk, at: &ChunkAt, (first, count): (usize, usize), level: Level) {
         let &ChunkAt { band, chunk, cut, .. } = at;
         let counts = [&self.line_counts[band], &self.column_counts[chunk]];
-        walk.used = match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512(proof) => fields::lay(proof, &self.pairs, counts, &mut walk.fields),
-            _ => lay(&self.pairs, counts, &mut walk.fields),
-        };
+        walk.used = lay(level, &self.pairs, counts, &mut walk.fields);
         walk.fields[walk.used..walk.used + 4].fill(Field::BEHIND);
         (walk.band, walk.block, walk.cut) = (band, chunk, cut);
         (walk.first, walk.count, walk.fault) = (first, count, false);
@@ -148,7 +147,17 @@ impl Ground {
 
 /// Lays out the fields of those pairs of which there are elements, and tells how many they are.
 #[inline(always)]
-fn lay(pairs: &[Field], [lines, columns]: [&[u16; FIELDS_ROOM]; 2], fields: &mut [Field; WALK_ROOM]) -> usize {
+fn lay(
+    level: Level,
+    pairs: &[Field; FIELDS_ROOM],
+    [lines, columns]: [&[u16; FIELDS_ROOM]; 2],
+    fields: &mut [Field; WALK_ROOM],
+) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(used) = level.run(Lay { pairs, lines, columns, fields }) {
+        return used;
+    }
+    let _ = level;
     let mut used = 0;
     for (&pair, (&lines, &columns)) in pairs.iter().zip(lines.iter().zip(columns)) {
         let len = u32::from(lines) * u32::from(columns);

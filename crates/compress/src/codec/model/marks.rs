@@ -67,6 +67,36 @@ impl Classes {
     }
 }
 
+/// What vectors of bytes look up of a group of few members: by twice the class where its members begin, how many there are, and the lower and
+/// the upper byte of [`quotient`] of that; and the members, class by class.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) starts: [u8; 16],
+    pub(crate) counts: [u8; 16],
+    pub(crate) quotients: [[u8; 16]; 2],
+    pub(crate) sorted: [u8; Tables::MOST],
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Tables {
+    /// Most members; of more nothing is told.
+    pub(crate) const MOST: usize = 64;
+
+    fn new(classes: &Classes, members: &[u16]) -> Tables {
+        let mut tables =
+            Tables { starts: [0; 16], counts: [0; 16], quotients: [[0; 16]; 2], sorted: [0; Tables::MOST] };
+        for class in 0..classes.starts.len() {
+            let [low, high] = classes.quotients[class].to_le_bytes();
+            (tables.quotients[0][2 * class], tables.quotients[1][2 * class]) = (low, high);
+            (tables.starts[2 * class], tables.counts[2 * class]) =
+                (classes.starts[class] as u8, classes.counts[class] as u8);
+        }
+        tables.sorted.iter_mut().zip(members).for_each(|(byte, &member)| *byte = member as u8);
+        tables
+    }
+}
+
 /// `2^16` divided by so many, rounded down; one less for one, and nothing for none. A number below `2^12` times that is the number's
 /// quotient, or one less.
 #[cfg(target_arch = "x86_64")]
@@ -147,6 +177,9 @@ pub(crate) struct Side {
     /// The numbers of a group's members, class by class.
     sorted: Vec<u16>,
     groups: Vec<(Range<usize>, Classes)>,
+    /// The tables of each group, where vectors are such as need them.
+    #[cfg(target_arch = "x86_64")]
+    tables: Vec<Tables>,
 }
 
 impl Side {
@@ -154,10 +187,22 @@ impl Side {
     pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>, level: Level) -> Side {
         // No leaning, one to plus, one to minus: 0, 1, 3.
         let leans = marks.iter().map(|&[_, lean]| lean + (lean >> 1)).collect();
-        let mut side = Side { leans, ranks: Vec::new(), sorted: vec![0; marks.len()], groups: Vec::new() };
+        let mut side = Side {
+            leans,
+            ranks: Vec::new(),
+            sorted: vec![0; marks.len()],
+            groups: Vec::new(),
+            #[cfg(target_arch = "x86_64")]
+            tables: Vec::new(),
+        };
         for group in groups {
             let starts = sort(&marks[group.clone()], &mut side.sorted[group.clone()], level);
-            side.groups.push((group, Classes::new(starts)));
+            let classes = Classes::new(starts);
+            #[cfg(target_arch = "x86_64")]
+            if let Level::Avx2(_) = level {
+                side.tables.push(Tables::new(&classes, &side.sorted[group.clone()]));
+            }
+            side.groups.push((group, classes));
         }
         side
     }
@@ -189,6 +234,8 @@ impl Side {
             ranks: self.ranks.get(range.clone()).unwrap_or_default(),
             sorted: &self.sorted[range],
             classes,
+            #[cfg(target_arch = "x86_64")]
+            tables: self.tables.get(number),
         }
     }
 
@@ -216,6 +263,8 @@ pub(crate) struct View<'a> {
     pub(crate) ranks: &'a [(u8, u16)],
     pub(crate) sorted: &'a [u16],
     pub(crate) classes: &'a Classes,
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) tables: Option<&'a Tables>,
 }
 
 impl View<'_> {
