@@ -1,10 +1,12 @@
 //! Error feedback in, payload bytes out.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::codec::{encode_section, join};
 use crate::compat::{Member, quantise_tensor};
-use crate::kernel::{Candidates, Compact, Instructions, Level, key, prefetch, select};
+use crate::kernel::{Candidates, Chunk, Compact, Instructions, Level, key, prefetch_any, select};
 use crate::layout::{Band, Block, Layout, Section};
 use crate::quantise::{Scales, Table, quantise};
 use crate::scale::LARGEST;
@@ -80,13 +82,13 @@ enum Residual {
 /// Working space of one thread.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// The chunks of the panel.
-    blocks: Vec<Block>,
-    /// Chunks side by side, each in one piece.
-    panel: Vec<f32>,
-    /// The largest magnitudes in each column of the panel, as bits: chunk by chunk those of the even rows and those of the odd ones.
+    /// The largest magnitudes in each column of the panel, as bits: those of the even rows, and those of the odd ones.
     peaks: Vec<u32>,
+    /// Those of the columns of a chunk.
+    groups: Vec<u32>,
     candidates: Candidates,
+    /// Where what was selected lies in the band, and the values.
+    positions: Vec<usize>,
     selected: Vec<f32>,
 }
 
@@ -271,106 +273,121 @@ fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a m
 pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scratch: &mut Scratch) {
     work.part.clear();
     for panel in work.band.panels() {
-        scratch.blocks.clear();
-        scratch.blocks.extend(panel.map(|chunk| work.band.block(chunk)));
-        accumulate(&mut work, scratch);
-        let (mut column, mut start) = (0, 0);
-        for number in 0..scratch.blocks.len() {
-            let block = scratch.blocks[number];
-            compress_chunk(compact, &mut work, (block, start, column), scratch);
-            (start, column) = (start + block.len(), column + block.width);
+        let (first, last) = (work.band.block(panel.start), work.band.block(panel.end - 1));
+        let columns = first.start..last.start + last.width;
+        accumulate(&mut work, columns.clone(), &mut scratch.peaks);
+        for chunk in panel {
+            let block = work.band.block(chunk);
+            gather_peaks(block, &columns, scratch);
+            compress_chunk(compact, &mut work, block, scratch);
         }
     }
 }
 
-/// Applies `delta` to the feedback of some chunks, and copies them chunk by chunk into the panel. Memory is what this waits for, so that
-/// the largest of each column cost nothing here.
+/// Applies `delta` to some columns of the feedback, and finds the largest of each column: memory is what this waits for, so that they cost nothing here.
 #[inline(always)]
-fn accumulate(work: &mut BandWork<'_>, Scratch { blocks, panel, peaks, .. }: &mut Scratch) {
-    let (rows, columns) = (work.band.rows, blocks.iter().map(|block| block.width).sum::<usize>());
-    panel.resize(rows * columns, 0.0);
+fn accumulate(work: &mut BandWork<'_>, columns: Range<usize>, peaks: &mut Vec<u32>) {
     peaks.clear();
-    peaks.resize(2 * columns, 0);
-    for row in 0..rows {
-        let (mut start, mut peaks) = (0, &mut peaks[..]);
-        for block in &*blocks {
-            let (mine, others) = peaks.split_at_mut(2 * block.width);
-            let copy = &mut panel[start..][block.run_of_chunk(row)];
-            accumulate_run(work, (*block, row), copy, &mut mine[row % 2 * block.width..]);
-            (start, peaks) = (start + block.len(), others);
-        }
+    peaks.resize(2 * columns.len(), 0);
+    let (even, odd) = peaks.split_at_mut(columns.len());
+    for row in 0..work.band.rows {
+        let start = row * work.band.columns + columns.start;
+        accumulate_row(work, start, if row % 2 == 0 { even } else { odd });
     }
 }
 
-/// The same for one row of a chunk.
+/// Elements that are computed after what follows them in the next row was asked for.
+const PIECE: usize = 64;
+
+/// The same for a row that begins at `start`.
 #[inline(always)]
-fn accumulate_run(work: &mut BandWork<'_>, (block, row): (Block, usize), copy: &mut [f32], peaks: &mut [u32]) {
-    let (run, ahead) = (block.run(row), block.run((row + 1).min(block.rows - 1)));
-    prefetch(&work.feedback[ahead.clone()]);
-    let feedback = &mut work.feedback[run.clone()];
-    if let Some(Delta { before, after, decay }) = work.delta {
-        prefetch(&before[ahead.clone()]);
-        prefetch(&after[ahead]);
-        let steps = before[run.clone()].iter().zip(&after[run]).map(|(b, a)| b - a);
-        feedback.iter_mut().zip(steps).for_each(|(e, step)| *e = decay * *e + step);
+fn accumulate_row(work: &mut BandWork<'_>, start: usize, peaks: &mut [u32]) {
+    let (pieces, rest) = peaks.as_chunks_mut::<PIECE>();
+    let end = start + PIECE * pieces.len();
+    for (start, peaks) in (start..).step_by(PIECE).zip(pieces) {
+        accumulate_piece(work, start, peaks);
     }
-    for ((e, copy), peak) in feedback.iter().zip(copy).zip(peaks) {
-        *copy = *e;
+    accumulate_piece(work, end, rest);
+}
+
+/// The same for a piece of a row, of which each element has a peak.
+#[inline(always)]
+fn accumulate_piece(work: &mut BandWork<'_>, start: usize, peaks: &mut [u32]) {
+    let (piece, ahead) = (start..start + peaks.len(), start + work.band.columns);
+    let ahead = ahead..ahead + peaks.len();
+    prefetch_any(work.feedback, ahead.clone());
+    let feedback = &mut work.feedback[piece.clone()];
+    let Some(Delta { before, after, decay }) = work.delta else {
+        feedback.iter().zip(peaks).for_each(|(e, peak)| *peak = (*peak).max(key(*e)));
+        return;
+    };
+    prefetch_any(before, ahead.clone());
+    prefetch_any(after, ahead);
+    let steps = before[piece.clone()].iter().zip(&after[piece]);
+    for ((e, (before, after)), peak) in feedback.iter_mut().zip(steps).zip(peaks) {
+        *e = decay * *e + (before - after);
         *peak = (*peak).max(key(*e));
     }
 }
 
-/// Selects and quantises the chunk that lies at `start` in the panel, and its columns at `column`, and subtracts what was selected from the feedback.
+/// Puts the peaks of a chunk's columns together.
 #[inline(always)]
-fn compress_chunk(
-    compact: impl Compact,
-    work: &mut BandWork<'_>,
-    (block, start, column): (Block, usize, usize),
-    scratch: &mut Scratch,
-) {
-    let Scratch { panel, peaks, candidates, selected, .. } = scratch;
-    let (chunk, quantiser) = (&mut panel[start..start + block.len()], work.settings.quantiser);
-    let mut peaks = &peaks[2 * column..2 * (column + block.width)];
-    if peaks.iter().copied().fold(0, u32::max) > LARGEST.to_bits() {
-        work.part.rejected += reject_unusable(chunk, work.feedback, block);
-        peaks = &[];
+fn gather_peaks(block: Block, columns: &Range<usize>, Scratch { peaks, groups, .. }: &mut Scratch) {
+    let (even, odd) = peaks.split_at(columns.len());
+    let mine = block.start - columns.start..block.start - columns.start + block.width;
+    groups.clear();
+    groups.extend_from_slice(&even[mine.clone()]);
+    groups.extend_from_slice(&odd[mine]);
+}
+
+/// Selects and quantises a chunk, and subtracts what was selected from the feedback.
+#[inline(always)]
+fn compress_chunk(compact: impl Compact, work: &mut BandWork<'_>, block: Block, scratch: &mut Scratch) {
+    let Scratch { groups, candidates, positions, selected, .. } = scratch;
+    let quantiser = work.settings.quantiser;
+    if groups.iter().copied().fold(0, u32::max) > LARGEST.to_bits() {
+        work.part.rejected += reject_unusable(work.feedback, block);
+        groups.clear();
     }
     let part = &mut *work.part;
     let first = part.indices.len();
-    let kept = work.layout.kept(chunk.len(), work.settings.top_k);
+    let kept = work.layout.kept(block.len(), work.settings.top_k);
     // Zeros say nothing, but a quantiser that always sends the same number of values may need them.
     let least = u32::from(quantiser.count_min(kept) == 0);
-    select(compact, (chunk, peaks), (kept, least), candidates, &mut part.indices);
+    let chunk = Chunk { band: work.feedback, block };
+    select(compact, (chunk, groups), (kept, least), candidates, &mut part.indices);
+    let places = block.places();
+    positions.clear();
+    positions.extend(part.indices[first..].iter().map(|&index| places.of(index)));
     selected.clear();
-    selected.extend(part.indices[first..].iter().map(|&index| chunk[usize::from(index)]));
+    selected.extend(positions.iter().map(|&position| work.feedback[position]));
     let code = part.codes.len();
     let scales = quantise(quantiser, selected, &mut part.codes);
     if scales.high == 0 && quantiser.scales() > 0 {
         part.indices.truncate(first);
+        positions.clear();
     }
     if matches!(quantiser, Quantiser::Compatible | Quantiser::Exact) {
         part.values.extend_from_slice(selected);
     }
     if work.residual == Residual::Subtract && quantiser != Quantiser::Compatible {
         let table = Table::of_scales(quantiser, scales);
-        let places = block.places();
-        for (&index, &code) in part.indices[first..].iter().zip(&part.codes[code..]) {
-            let slot = &mut work.feedback[places.of(index)];
-            *slot = if quantiser == Quantiser::Exact { 0.0 } else { *slot - table.value(code) };
+        for ((&position, &value), &code) in positions.iter().zip(&*selected).zip(&part.codes[code..]) {
+            work.feedback[position] = if quantiser == Quantiser::Exact { 0.0 } else { value - table.value(code) };
         }
     }
     part.scales.push(scales);
     part.counts.push((part.indices.len() - first) as u16);
 }
 
-/// Sets values that cannot be compressed to zero, in the chunk and in the feedback, and says how many there were.
-fn reject_unusable(chunk: &mut [f32], feedback: &mut [f32], block: Block) -> usize {
-    let unusable = |value: f32| key(value) > LARGEST.to_bits();
+/// Sets values of a chunk that cannot be compressed to zero, and says how many there were.
+fn reject_unusable(feedback: &mut [f32], block: Block) -> usize {
     let mut rejected = 0;
-    for (index, value) in chunk.iter_mut().enumerate().filter(|(_, value)| unusable(**value)) {
-        *value = 0.0;
-        feedback[block.position(index)] = 0.0;
-        rejected += 1;
+    for run in block.runs() {
+        for value in feedback[run].iter_mut().filter(|value| key(**value) > LARGEST.to_bits()) {
+            *value = 0.0;
+            rejected += 1;
+        }
     }
     rejected
 }
@@ -382,12 +399,10 @@ mod tests {
 
     #[test]
     fn unusable_values_become_zero() {
-        let mut chunk = [1.0, f32::NAN, f32::INFINITY, -f32::INFINITY, LARGEST, LARGEST * 1.01];
-        let mut feedback = [9.0; 8];
+        let mut feedback = [9.0, 1.0, f32::NAN, f32::INFINITY, 9.0, -f32::INFINITY, LARGEST, LARGEST * 1.01];
         let block = Block { start: 1, rows: 2, width: 3, stride: 4 };
-        assert_eq!(reject_unusable(&mut chunk, &mut feedback, block), 4);
-        assert_eq!(chunk, [1.0, 0.0, 0.0, 0.0, LARGEST, 0.0]);
-        assert_eq!(feedback, [9.0, 9.0, 0.0, 0.0, 9.0, 0.0, 9.0, 0.0]);
+        assert_eq!(reject_unusable(&mut feedback, block), 4);
+        assert_eq!(feedback, [9.0, 1.0, 0.0, 0.0, 9.0, 0.0, LARGEST, 0.0]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ use crate::compress::{BandWork, Scratch, compress_band};
 use crate::outer::{Divisor, StepWork, Sums, step_band};
 use crate::section::SectionData;
 
-pub(crate) use select::{Candidates, Compact, key, select};
+pub(crate) use select::{Candidates, Chunk, Compact, key, select};
 
 /// Vector instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -209,13 +209,13 @@ fn read_sections_avx2(queue: &Queue<'_>, level: Level) {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,popcnt")]
+#[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
 fn compress_band_avx2(proof: Avx2, work: BandWork<'_>, scratch: &mut Scratch) {
     compress_band(proof, work, scratch);
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt")]
+#[target_feature(enable = "avx512f,avx512bw,avx2,popcnt,lzcnt,bmi1,bmi2")]
 fn compress_band_avx512(proof: Avx512, work: BandWork<'_>, scratch: &mut Scratch) {
     compress_band(proof, work, scratch);
 }

@@ -7,16 +7,17 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{
-    _mm_packus_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epu32,
-    _mm256_movemask_ps, _mm256_permutevar8x32_epi32, _mm256_set1_epi32, _mm256_setr_epi32, _mm256_storeu_si256,
-    _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epu32_mask, _mm512_loadu_si512, _mm512_maskz_compress_epi32,
-    _mm512_set1_epi32, _mm512_setr_epi32, _mm512_storeu_si512,
+    _mm_packus_epi32, _mm_storeu_si128, _mm256_and_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
+    _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epu32,
+    _mm256_movemask_epi8, _mm256_movemask_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32,
+    _mm256_set1_epi32, _mm256_setr_epi32, _mm256_setzero_si256, _mm512_and_si512, _mm512_cmpge_epu32_mask,
+    _mm512_loadu_si512, _mm512_set1_epi32,
 };
 
 use crate::kernel::Plain;
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::{Avx2, Avx512};
+use crate::layout::Block;
 
 const MAGNITUDE: u32 = 0x7fff_ffff;
 
@@ -26,14 +27,26 @@ pub(crate) fn key(value: f32) -> u32 {
     value.to_bits() & MAGNITUDE
 }
 
-/// Most elements that a vector holds; buffers have room for one vector more than they need.
-const VECTOR: usize = 16;
+/// Elements of which a word has a bit each.
+const WORD: usize = u64::BITS as usize;
+/// Candidates that are listed without asking; buffers have room for one vector more than they need.
+const FEW: usize = 4;
+const VECTOR: usize = 8;
 /// Most groups.
 const GROUPS: usize = 256;
+
+/// A chunk as its rows lie in its band.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chunk<'a> {
+    pub(crate) band: &'a [f32],
+    pub(crate) block: Block,
+}
 
 /// Candidates for selection, in the order of their positions.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
+    /// The chunk in one piece, where it is needed so.
+    chunk: Vec<f32>,
     keys: Vec<u32>,
     places: Vec<u32>,
     count: usize,
@@ -48,11 +61,53 @@ impl Candidates {
         }
     }
 
+    /// Finds the elements whose key is at least `least`, in order.
     #[inline(always)]
-    fn push(&mut self, key: u32, place: u32, take: bool) {
-        self.keys[self.count] = key;
-        self.places[self.count] = place;
-        self.count += usize::from(take);
+    fn find(&mut self, compact: impl Compact, Chunk { band, block }: Chunk<'_>, least: u32) {
+        self.clear(block.len());
+        for row in 0..block.rows {
+            let (whole, rest) = band[block.run(row)].as_chunks();
+            let first = row * block.width;
+            for (first, values) in (first..).step_by(WORD).zip(whole) {
+                self.list(first, compact.reach(values, least));
+            }
+            if !rest.is_empty() {
+                let mut values = [0.0; WORD];
+                values[..rest.len()].copy_from_slice(rest);
+                let there = (1 << rest.len()) - 1;
+                self.list(first + WORD * whole.len(), compact.reach(&values, least) & there);
+            }
+        }
+        let places = block.places();
+        for (to, &place) in self.keys.iter_mut().zip(&self.places[..self.count]) {
+            *to = key(band[places.of(place as u16)]);
+        }
+    }
+
+    /// Lists the set bits of a word: a few in any case, since a branch for each would be foretold badly.
+    #[inline(always)]
+    fn list(&mut self, first: usize, word: u64) {
+        let (first, mut rest) = (first as u32, word);
+        for place in &mut self.places[self.count..self.count + FEW] {
+            *place = first + rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+        }
+        let count = self.count + word.count_ones() as usize;
+        for place in &mut self.places[(self.count + FEW).min(count)..count] {
+            *place = first + rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+        }
+        self.count = count;
+    }
+
+    /// A key that at least `k` elements reach (or 0), and the largest key.
+    #[inline(always)]
+    fn bounds(&mut self, Chunk { band, block }: Chunk<'_>, k: usize) -> (u32, u32) {
+        self.chunk.clear();
+        for row in 0..block.rows {
+            self.chunk.extend_from_slice(&band[block.run(row)]);
+        }
+        bounds(&self.chunk, k)
     }
 
     fn keys(&self) -> &[u32] {
@@ -60,11 +115,10 @@ impl Candidates {
     }
 }
 
-/// Keeps the elements whose key reaches a bound. A value of an implementing type proves that the machine has the
-/// instructions that it uses.
+/// Finds keys that reach a bound. A value of an implementing type proves that the machine has the instructions that it uses.
 pub(crate) trait Compact: Copy {
-    /// Appends key and position of each value with magnitude bits of at least `least`, in order.
-    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates);
+    /// Which values have magnitude bits of at least `least`, the first in the lowest place.
+    fn reach(self, values: &[f32; WORD], least: u32) -> u64;
 
     /// Appends the positions of the candidates whose key is at least `least`.
     fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>);
@@ -73,9 +127,8 @@ pub(crate) trait Compact: Copy {
 /// Element by element, without branches.
 impl Compact for Plain {
     #[inline(always)]
-    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
-        candidates.clear(chunk.len());
-        rest(chunk, 0, least, candidates);
+    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
+        values.iter().rev().fold(0, |word, &value| word << 1 | u64::from(key(value) >= least))
     }
 
     #[inline(always)]
@@ -84,29 +137,34 @@ impl Compact for Plain {
     }
 }
 
-/// The elements from `start` on, one at a time.
-#[inline(always)]
-fn rest(chunk: &[f32], start: usize, least: u32, candidates: &mut Candidates) {
-    for (value, place) in chunk[start..].iter().zip(start as u32..) {
-        let key = key(*value);
-        candidates.push(key, place, key >= least);
-    }
-}
-
 /// Eight elements at once.
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx2 {
     #[inline(always)]
-    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
-        candidates.clear(chunk.len());
-        // SAFETY: `self` proves that the machine has AVX2, and `clear` has made room.
-        unsafe { compact_avx2(chunk, least, candidates) };
-        rest(chunk, chunk.len() & !7, least, candidates);
+    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
+        // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { reach_avx2(values, least) }
     }
 
     #[inline(always)]
     fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
         // SAFETY: `self` proves that the machine has AVX2.
+        unsafe { choose_avx2(candidates, least, indices) };
+    }
+}
+
+/// Sixteen elements at once.
+#[cfg(target_arch = "x86_64")]
+impl Compact for Avx512 {
+    #[inline(always)]
+    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
+        // SAFETY: `self` proves that the machine has AVX-512.
+        unsafe { reach_avx512(values, least) }
+    }
+
+    #[inline(always)]
+    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
+        // SAFETY: a machine with AVX-512 has AVX2.
         unsafe { choose_avx2(candidates, least, indices) };
     }
 }
@@ -130,32 +188,39 @@ pub(super) static LANES_OF: [[u32; 8]; 256] = {
     table
 };
 
-/// # Safety
-/// The candidates must have room for the chunk and one vector more.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[target_feature(enable = "avx2,popcnt")]
-unsafe fn compact_avx2(chunk: &[f32], least: u32, candidates: &mut Candidates) {
-    let (magnitude, least) = (_mm256_set1_epi32(MAGNITUDE as i32), _mm256_set1_epi32(least as i32));
-    let mut places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    let step = _mm256_set1_epi32(8);
-    let mut count = candidates.count;
-    let (to_keys, to_places) = (candidates.keys.as_mut_ptr(), candidates.places.as_mut_ptr());
-    for vector in chunk.chunks_exact(8) {
-        // SAFETY: the vector has eight elements; there are at most `chunk.len()` candidates before it, and the buffers have
-        // room for sixteen more.
-        unsafe {
-            let keys = _mm256_and_si256(_mm256_loadu_si256(vector.as_ptr().cast()), magnitude);
-            let reached = _mm256_cmpeq_epi32(_mm256_max_epu32(keys, least), keys);
-            let mask = _mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32;
-            let lanes = _mm256_loadu_si256(LANES_OF[mask as usize & 255].as_ptr().cast());
-            _mm256_storeu_si256(to_keys.add(count).cast(), _mm256_permutevar8x32_epi32(keys, lanes));
-            _mm256_storeu_si256(to_places.add(count).cast(), _mm256_permutevar8x32_epi32(places, lanes));
-            count += mask.count_ones() as usize;
+#[target_feature(enable = "avx2")]
+fn reach_avx2(values: &[f32; WORD], least: u32) -> u64 {
+    let (magnitude, less) = (_mm256_set1_epi32(MAGNITUDE as i32), _mm256_set1_epi32(least as i32 - 1));
+    let in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    let mut halves = [0_u32; 2];
+    for (half, values) in halves.iter_mut().zip(values.as_chunks::<{ WORD / 2 }>().0) {
+        let mut eights = [_mm256_setzero_si256(); 4];
+        for (eight, values) in eights.iter_mut().zip(values.as_chunks::<8>().0) {
+            // SAFETY: there are eight.
+            let keys = _mm256_and_si256(unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }, magnitude);
+            *eight = _mm256_cmpgt_epi32(keys, less);
         }
-        places = _mm256_add_epi32(places, step);
+        let [a, b, c, d] = eights;
+        let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        *half = _mm256_movemask_epi8(_mm256_permutevar8x32_epi32(bytes, in_order)) as u32;
     }
-    candidates.count = count;
+    u64::from(halves[1]) << (WORD / 2) | u64::from(halves[0])
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn reach_avx512(values: &[f32; WORD], least: u32) -> u64 {
+    let (magnitude, least) = (_mm512_set1_epi32(MAGNITUDE as i32), _mm512_set1_epi32(least as i32));
+    let mut word = 0;
+    for (place, values) in (0..).step_by(16).zip(values.as_chunks::<16>().0) {
+        // SAFETY: there are sixteen.
+        let keys = _mm512_and_si512(unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }, magnitude);
+        word |= u64::from(_mm512_cmpge_epu32_mask(keys, least)) << place;
+    }
+    word
 }
 
 /// Eight candidates at once; those of the last vector that are none are passed over.
@@ -186,65 +251,20 @@ fn choose_avx2(candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
     indices.truncate(count);
 }
 
-/// Sixteen elements at once.
-#[cfg(target_arch = "x86_64")]
-impl Compact for Avx512 {
-    #[inline(always)]
-    fn compact(self, chunk: &[f32], least: u32, candidates: &mut Candidates) {
-        candidates.clear(chunk.len());
-        // SAFETY: `self` proves that the machine has AVX-512, and `clear` has made room.
-        unsafe { compact_avx512(chunk, least, candidates) };
-        rest(chunk, chunk.len() & !(VECTOR - 1), least, candidates);
-    }
-
-    #[inline(always)]
-    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
-        // SAFETY: a machine with AVX-512 has AVX2.
-        unsafe { choose_avx2(candidates, least, indices) };
-    }
-}
-
-/// # Safety
-/// The candidates must have room for the chunk and one vector more.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx512f,popcnt")]
-unsafe fn compact_avx512(chunk: &[f32], least: u32, candidates: &mut Candidates) {
-    let (magnitude, least) = (_mm512_set1_epi32(MAGNITUDE as i32), _mm512_set1_epi32(least as i32));
-    let mut places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let step = _mm512_set1_epi32(VECTOR as i32);
-    for vector in chunk.chunks_exact(VECTOR) {
-        // SAFETY: the vector has sixteen elements; there are at most `chunk.len()` candidates before it, and the buffers
-        // have room for sixteen more.
-        unsafe {
-            let keys = _mm512_and_si512(_mm512_loadu_si512(vector.as_ptr().cast()), magnitude);
-            let mask = _mm512_cmpge_epu32_mask(keys, least);
-            let (to_keys, to_places) = (
-                candidates.keys.as_mut_ptr().add(candidates.count),
-                candidates.places.as_mut_ptr().add(candidates.count),
-            );
-            _mm512_storeu_si512(to_keys.cast(), _mm512_maskz_compress_epi32(mask, keys));
-            _mm512_storeu_si512(to_places.cast(), _mm512_maskz_compress_epi32(mask, places));
-            candidates.count += mask.count_ones() as usize;
-        }
-        places = _mm512_add_epi32(places, step);
-    }
-}
-
 /// Appends the positions of the `k` values of largest magnitude in ascending order; of equal ones the lower position
 /// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite. The largest keys of
 /// some groups of them may be known, of which each element is in one.
 #[inline(always)]
 pub(crate) fn select(
     compact: impl Compact,
-    (chunk, peaks): (&[f32], &[u32]),
+    (chunk, peaks): (Chunk<'_>, &[u32]),
     (k, floor): (usize, u32),
     candidates: &mut Candidates,
     indices: &mut Vec<u16>,
 ) {
-    let (bound, largest) = if peaks.len() < k { bounds(chunk, k) } else { bounds_of(peaks, k) };
+    let (bound, largest) = if peaks.len() < k { candidates.bounds(chunk, k) } else { bounds_of(peaks, k) };
     let least = bound.max(floor);
-    compact.compact(chunk, least, candidates);
+    candidates.find(compact, chunk, least);
     let threshold = match candidates.count <= k {
         true => Threshold { least, ties: usize::MAX },
         false => bisect(candidates.keys(), k, least, largest + 1),
@@ -363,7 +383,13 @@ mod tests {
     fn check_with(compact: impl Compact, chunk: &[f32], k: usize, expected: &[u16]) {
         let mut indices = vec![7];
         let peaks = chunk.iter().map(|&value| key(value)).collect::<Vec<_>>();
-        for peaks in [&[][..], &peaks] {
+        // In one row, or in some that lie apart.
+        let rows = (1..=70).rev().find(|&rows| chunk.len().is_multiple_of(rows)).unwrap();
+        let width = chunk.len() / rows;
+        let apart = chunk.chunks(width).flat_map(|row| [&[f32::NAN; 3][..], row].concat()).collect::<Vec<_>>();
+        let whole = Chunk { band: chunk, block: Block { start: 0, rows: 1, width: chunk.len(), stride: chunk.len() } };
+        let apart = Chunk { band: &apart, block: Block { start: 3, rows, width, stride: width + 3 } };
+        for (chunk, peaks) in [(whole, &[][..]), (whole, &peaks), (apart, &[]), (apart, &peaks)] {
             select(compact, (chunk, peaks), (k, 1), &mut Candidates::default(), &mut indices);
             assert_eq!(&indices[1..], expected);
             indices.truncate(1);
@@ -392,7 +418,9 @@ mod tests {
     #[test]
     fn zeros_are_taken_if_asked_for() {
         let mut indices = Vec::new();
-        select(Plain, (&[0.0, -0.0, 3.0, 0.0], &[]), (3, 0), &mut Candidates::default(), &mut indices);
+        let block = Block { start: 0, rows: 1, width: 4, stride: 4 };
+        let chunk = Chunk { band: &[0.0, -0.0, 3.0, 0.0], block };
+        select(Plain, (chunk, &[]), (3, 0), &mut Candidates::default(), &mut indices);
         assert_eq!(indices, [0, 1, 2]);
     }
 

@@ -32,11 +32,6 @@ impl Block {
         start..start + self.width
     }
 
-    /// Range of the chunk's elements that are in a row.
-    pub(crate) fn run_of_chunk(self, row: usize) -> Range<usize> {
-        row * self.width..(row + 1) * self.width
-    }
-
     /// Ranges of the band's slice that hold the chunk's rows.
     pub(crate) fn runs(self) -> impl Iterator<Item = Range<usize>> {
         (0..self.rows).map(move |row| self.run(row))
