@@ -6,6 +6,7 @@ use crate::codec::{Bytes, DISTANCE_BITS, Field, Ground, LANES, RAW_MAX, Round, S
 use crate::kernel::Avx2;
 use crate::kernel::narrow::put;
 use crate::kernel::places::{Begin, Found, Row, suits};
+use crate::kernel::select::LANES_OF;
 use crate::kernel::wide::LANE;
 
 /// Lanes of a vector.
@@ -314,6 +315,24 @@ pub(super) fn words(of: __m256i, round: &mut Round<'_>) -> __m256i {
     let bytes = unsafe { _mm_loadu_si128(RANKS[mask].as_ptr().cast()) };
     round.used += mask.count_ones() as usize;
     _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, bytes))
+}
+
+/// The numbers of some lanes, one after the other, and how many they are.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+pub(super) fn packed(of: __m256i, numbers: __m256i) -> (__m256i, usize) {
+    let mask = _mm256_movemask_ps(_mm256_castsi256_ps(of)) as u8;
+    // SAFETY: there are eight numbers.
+    let lanes = unsafe { _mm256_loadu_si256(LANES_OF[usize::from(mask)].as_ptr().cast()) };
+    (_mm256_permutevar8x32_epi32(numbers, lanes), mask.count_ones() as usize)
+}
+
+/// The lower halves of numbers.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn halves(numbers: __m256i) -> __m128i {
+    let lower = _mm256_and_si256(numbers, number(0xffff));
+    _mm_packus_epi32(_mm256_castsi256_si128(lower), _mm256_extracti128_si256::<1>(lower))
 }
 
 /// For each mask of eight lanes, how many lanes before each of them are set.

@@ -4,7 +4,6 @@ use std::arch::x86_64::*;
 
 use crate::codec::{RAW_MAX, Round};
 use crate::kernel::eight::EIGHT;
-use crate::kernel::select::LANES_OF;
 use crate::kernel::wide::LANE;
 use crate::kernel::{Avx2, Avx512, Level, eight, wide};
 
@@ -52,6 +51,8 @@ pub(crate) trait Vectors: Copy {
     type Vector: Copy;
     /// Some of its lanes.
     type Mask: Copy;
+    /// Sixteen numbers to look up.
+    type Numbers: Copy;
 
     /// One number in all lanes.
     fn number(self, number: u32) -> Self::Vector;
@@ -65,14 +66,21 @@ pub(crate) trait Vectors: Copy {
     fn store(self, vector: Self::Vector, numbers: &mut [u32]);
     /// The same with their lower halves.
     fn store_halves(self, vector: Self::Vector, numbers: &mut [[u8; 2]]);
+    /// The same with the lower halves of some lanes, one after the other; tells how many they are.
+    fn pack_halves(self, mask: Self::Mask, vector: Self::Vector, numbers: &mut [[u8; 2]]) -> usize;
     fn and(self, one: Self::Vector, other: Self::Vector) -> Self::Vector;
     fn or(self, one: Self::Vector, other: Self::Vector) -> Self::Vector;
     fn add(self, one: Self::Vector, other: Self::Vector) -> Self::Vector;
     fn sub(self, one: Self::Vector, other: Self::Vector) -> Self::Vector;
     /// The lower halves of products.
     fn multiply(self, one: Self::Vector, other: Self::Vector) -> Self::Vector;
+    /// The upper halves of products.
+    fn high(self, one: Self::Vector, other: Self::Vector) -> Self::Vector;
     fn left(self, vector: Self::Vector, places: u32) -> Self::Vector;
     fn right(self, vector: Self::Vector, places: u32) -> Self::Vector;
+    /// By as many places as each lane says; by 32 all that is left is zero.
+    fn left_by(self, vector: Self::Vector, places: Self::Vector) -> Self::Vector;
+    fn right_by(self, vector: Self::Vector, places: Self::Vector) -> Self::Vector;
     /// Where numbers are at least others: both are below `2^31`.
     fn reach(self, one: Self::Vector, other: Self::Vector) -> Self::Mask;
     /// The numbers of some lanes, zeros in the others.
@@ -87,6 +95,9 @@ pub(crate) trait Vectors: Copy {
     fn table(self, bytes: [u8; LANE]) -> Self::Vector;
     /// What a table has at places below sixteen.
     fn look_up(self, table: Self::Vector, places: Self::Vector) -> Self::Vector;
+    fn numbers(self, numbers: [u32; LANE]) -> Self::Numbers;
+    /// The same of sixteen numbers.
+    fn look_up_number(self, numbers: &Self::Numbers, places: Self::Vector) -> Self::Vector;
     /// The four bytes at the beginning of each of as many pieces as there are lanes.
     fn fours<const PIECE: usize>(self, pieces: &[u8]) -> Self::Vector;
     /// Bits as bytes.
@@ -128,6 +139,7 @@ impl Vectors for Avx512 {
     const COUNT: usize = LANE;
     type Vector = __m512i;
     type Mask = __mmask16;
+    type Numbers = __m512i;
 
     #[inline(always)]
     fn any(self, mask: __mmask16) -> bool {
@@ -156,6 +168,20 @@ impl Vectors for Avx512 {
         store_halves(vector: __m512i, numbers: &mut [[u8; 2]]) -> () {
             _mm256_storeu_si256(numbers[..LANE].as_mut_ptr().cast(), _mm512_cvtepi32_epi16(vector))
         }
+        pack_halves(mask: __mmask16, vector: __m512i, numbers: &mut [[u8; 2]]) -> usize {
+            let packed = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(mask, vector));
+            _mm256_storeu_si256(numbers[..LANE].as_mut_ptr().cast(), packed);
+            mask.count_ones() as usize
+        }
+        high(one: __m512i, other: __m512i) -> __m512i {
+            let even = _mm512_srli_epi64::<32>(_mm512_mul_epu32(one, other));
+            let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(one), _mm512_srli_epi64::<32>(other));
+            _mm512_mask_blend_epi32(0xaaaa, even, odd)
+        }
+        left_by(vector: __m512i, places: __m512i) -> __m512i { _mm512_sllv_epi32(vector, places) }
+        right_by(vector: __m512i, places: __m512i) -> __m512i { _mm512_srlv_epi32(vector, places) }
+        numbers(numbers: [u32; LANE]) -> __m512i { _mm512_loadu_si512(numbers.as_ptr().cast()) }
+        look_up_number(numbers: &__m512i, places: __m512i) -> __m512i { _mm512_permutexvar_epi32(places, *numbers) }
         and(one: __m512i, other: __m512i) -> __m512i { _mm512_and_si512(one, other) }
         or(one: __m512i, other: __m512i) -> __m512i { _mm512_or_si512(one, other) }
         add(one: __m512i, other: __m512i) -> __m512i { _mm512_add_epi32(one, other) }
@@ -189,22 +215,40 @@ impl Vectors for Avx2 {
     const COUNT: usize = EIGHT;
     type Vector = __m256i;
     type Mask = __m256i;
+    type Numbers = [__m256i; 2];
 
     methods! {
         number(number: u32) -> __m256i { _mm256_set1_epi32(number as i32) }
         load(numbers: &[u32]) -> __m256i { _mm256_loadu_si256(numbers[..EIGHT].as_ptr().cast()) }
         widen(numbers: &[u16]) -> __m256i { _mm256_cvtepu16_epi32(_mm_loadu_si128(numbers[..EIGHT].as_ptr().cast())) }
         pack(mask: __m256i, vector: __m256i, numbers: &mut [u32]) -> usize {
-            let mask = _mm256_movemask_ps(_mm256_castsi256_ps(mask)) as u8;
-            let lanes = _mm256_loadu_si256(LANES_OF[usize::from(mask)].as_ptr().cast());
-            _mm256_storeu_si256(numbers[..EIGHT].as_mut_ptr().cast(), _mm256_permutevar8x32_epi32(vector, lanes));
-            mask.count_ones() as usize
+            let (packed, count) = eight::packed(mask, vector);
+            _mm256_storeu_si256(numbers[..EIGHT].as_mut_ptr().cast(), packed);
+            count
         }
         store(vector: __m256i, numbers: &mut [u32]) -> () { _mm256_storeu_si256(numbers[..EIGHT].as_mut_ptr().cast(), vector) }
         store_halves(vector: __m256i, numbers: &mut [[u8; 2]]) -> () {
-            let lower = _mm256_and_si256(vector, _mm256_set1_epi32(0xffff));
-            let packed = _mm_packus_epi32(_mm256_castsi256_si128(lower), _mm256_extracti128_si256::<1>(lower));
-            _mm_storeu_si128(numbers[..EIGHT].as_mut_ptr().cast(), packed)
+            _mm_storeu_si128(numbers[..EIGHT].as_mut_ptr().cast(), eight::halves(vector))
+        }
+        pack_halves(mask: __m256i, vector: __m256i, numbers: &mut [[u8; 2]]) -> usize {
+            let (packed, count) = eight::packed(mask, vector);
+            _mm_storeu_si128(numbers[..EIGHT].as_mut_ptr().cast(), eight::halves(packed));
+            count
+        }
+        high(one: __m256i, other: __m256i) -> __m256i {
+            let even = _mm256_srli_epi64::<32>(_mm256_mul_epu32(one, other));
+            let odd = _mm256_mul_epu32(_mm256_srli_epi64::<32>(one), _mm256_srli_epi64::<32>(other));
+            _mm256_blend_epi32::<0b1010_1010>(even, odd)
+        }
+        left_by(vector: __m256i, places: __m256i) -> __m256i { _mm256_sllv_epi32(vector, places) }
+        right_by(vector: __m256i, places: __m256i) -> __m256i { _mm256_srlv_epi32(vector, places) }
+        numbers(numbers: [u32; LANE]) -> [__m256i; 2] {
+            [0, EIGHT].map(|half| _mm256_loadu_si256(numbers[half..half + EIGHT].as_ptr().cast()))
+        }
+        look_up_number(numbers: &[__m256i; 2], places: __m256i) -> __m256i {
+            let [lower, upper] = numbers.map(|half| _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(half, places)));
+            let in_upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(places));
+            _mm256_castps_si256(_mm256_blendv_ps(lower, upper, in_upper))
         }
         and(one: __m256i, other: __m256i) -> __m256i { _mm256_and_si256(one, other) }
         or(one: __m256i, other: __m256i) -> __m256i { _mm256_or_si256(one, other) }

@@ -2,7 +2,7 @@ use super::writer::divide;
 use super::*;
 use crate::codec::model::Geometry;
 use crate::codec::model::{ChunkAt, Marks, Path, Step as WriterStep, Walk, table_of};
-use crate::{Layout, Quantiser, Settings};
+use crate::{Instructions, Layout, Quantiser, Settings};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -192,7 +192,6 @@ proptest! {
         table in 0_u64..8, lanes in prop::sample::select(vec![LANES / 2, LANES]),
         states in any::<[u32; LANES]>(), noise in prop::collection::vec(any::<[u16; 2]>(), 0..8 * LANES),
     ) {
-        let Some(proof) = crate::kernel::Avx512::detect() else { return Ok(()) };
         let (distances, _) = table_of(8 * (8 + table), 8);
         let segments = distances.segment(u32::from(u16::MAX)).number + 1;
         let steps = noise.iter().map(|&[kind, raw]| {
@@ -202,11 +201,15 @@ proptest! {
         let mut steps = steps.collect::<Vec<_>>();
         steps.resize(steps.len().next_multiple_of(lanes), WriterStep::default());
         let new = || Output { states: states.map(|state| state.max(LEAST)), words: vec![[0; 2]; steps.len() + LANES], place: 0 };
-        let (mut plain, mut vectors) = (new(), new());
+        let mut plain = new();
         plain.rows(distances, (lanes, &steps));
-        crate::kernel::steps::write(proof, &mut vectors, distances, (lanes, &steps));
-        prop_assert_eq!(plain.states, vectors.states);
-        prop_assert_eq!(&plain.words[..plain.place], &vectors.words[..vectors.place]);
+        for level in [Instructions::Avx2, Instructions::Avx512].into_iter().filter_map(Level::of) {
+            let mut vectors = new();
+            let job = crate::kernel::steps::Write { output: &mut vectors, distances, lanes, rows: &steps };
+            prop_assert!(level.run(job).is_some());
+            prop_assert_eq!(plain.states, vectors.states);
+            prop_assert_eq!(&plain.words[..plain.place], &vectors.words[..vectors.place]);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::codec::model::DISTANCE_BITS;
 use crate::codec::model::{Distances, Ground, Step, Targets, Walk, plan};
 use crate::kernel::Level;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::steps;
+use crate::kernel::steps::Write;
 
 /// Collects symbols and writes them in reverse.
 pub(crate) struct Writer {
@@ -93,11 +93,11 @@ impl Writer {
     #[inline(always)]
     fn write_steps(&self, output: &mut Output, &Walked { distances, low, .. }: &Walked, steps: &[Step]) {
         #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(proof) = self.level
-            && self.lanes > 1
-            && low + 1 + DISTANCE_BITS <= RAW_MAX
-        {
-            return steps::write(proof, output, distances, (self.lanes, steps));
+        if self.lanes > 1 && low + 1 + DISTANCE_BITS <= RAW_MAX {
+            let written = self.level.run(Write { output, distances, lanes: self.lanes, rows: steps });
+            if written.is_some() {
+                return;
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = (self.level, low);
