@@ -14,6 +14,8 @@ const RUNS: usize = 7;
 const PEERS: u64 = 20;
 /// Elements that one thread copies at a time.
 const RUN: usize = 1 << 18;
+/// The best first.
+const ALL: [Instructions; 3] = [Instructions::Avx512, Instructions::Avx2, Instructions::Plain];
 
 /// Tensors of a model with five layers of width 1024: 67 million parameters.
 fn shapes() -> Vec<Vec<usize>> {
@@ -124,21 +126,18 @@ fn compression(numbers: Numbers<'_>) -> Result<(), Error> {
         copied.1 * 1e3,
         layout.len() as f64 / copied.0 / 1e6
     );
-    let all = [Instructions::Avx512, Instructions::Avx2, Instructions::Plain];
     let cases = [
-        (Quantiser::SignScale, Coder::Entropy, &all[..]),
-        (Quantiser::SignScale, Coder::Fixed, &all[..1]),
-        (Quantiser::TwoLevels, Coder::Entropy, &all[..]),
-        (Quantiser::TwoLevels, Coder::Fixed, &all[..1]),
+        (Quantiser::SignScale, Coder::Entropy),
+        (Quantiser::SignScale, Coder::Fixed),
+        (Quantiser::TwoLevels, Coder::Entropy),
+        (Quantiser::TwoLevels, Coder::Fixed),
     ];
     let mut feedback = numbers.of(3);
-    for (quantiser, coder, instructions) in cases {
-        for instructions in instructions {
+    for (quantiser, coder) in cases {
+        for instructions in ALL {
             let settings = Settings::new(64, quantiser).with_coder(coder);
-            let Some(mut compressor) = Compressor::new(layout.clone(), settings)?.with_instructions(*instructions)
-            else {
-                continue;
-            };
+            let compressor = Compressor::new(layout.clone(), settings)?.with_instructions(instructions);
+            let Some(mut compressor) = compressor else { continue };
             let name = format!("compress, {quantiser:?}, {coder:?}, {instructions:?}");
             let mut bytes = 0;
             let seconds = time(|| {
@@ -173,7 +172,7 @@ fn aggregation(numbers: Numbers<'_>) -> Result<(), Error> {
         let settings = Settings::new(64, quantiser).with_coder(coder);
         let mut compressor = Compressor::new(layout.clone(), settings)?;
         let payloads = (0..PEERS).map(|peer| compressor.compress(&mut numbers.of(10 + peer))).collect::<Vec<_>>();
-        for instructions in [Instructions::Avx512, Instructions::Avx2, Instructions::Plain] {
+        for instructions in ALL {
             let decoder = Decoder::new(layout.clone(), Limits::new(settings)).with_instructions(instructions);
             let Some(mut decoder) = decoder else { continue };
             let mut updates = Vec::new();
