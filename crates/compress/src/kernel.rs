@@ -1,7 +1,8 @@
 //! What takes time, compiled for each level of vector instructions.
 //!
-//! All levels run the same plain loops in the same order, so that they agree to the bit; only the compaction of
-//! candidates and the reading of many chunks at once are written by hand. This is the one module with unsafe code.
+//! All levels run the same plain loops in the same order, so that they agree to the bit. Written by hand are only the search for
+//! candidates, the step of a row, and the reading and writing of many chunks at once: that for one kind of vectors each, or for both as a
+//! `Job`. This is the one module with unsafe code.
 #![cfg_attr(
     target_arch = "x86_64",
     expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")

@@ -2,7 +2,7 @@
 //!
 //! 1. The elements are dealt to at least `k` groups; the `k`-th largest of the groups' maxima is at most the `k`-th
 //!    largest element, since `k` different elements reach it.
-//! 2. Keys that reach that bound, usually a few hundred, are compacted.
+//! 2. Keys that reach that bound, usually about a hundred, are listed.
 //! 3. Bisection finds a threshold that exactly `k` of them reach, or the key at which ties have to be broken.
 
 #[cfg(target_arch = "x86_64")]
