@@ -23,7 +23,7 @@ use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::{Cut, Geometry};
 pub(crate) use crate::codec::model::distance::Distances;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) use crate::codec::model::distance::table_of;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use crate::codec::model::distance::{Bytes, DISTANCE_BITS};

@@ -1,8 +1,8 @@
 use super::writer::divide;
 use super::*;
 use crate::codec::model::Geometry;
-use crate::codec::model::{ChunkAt, Marks, Path, Step as WriterStep, Walk, table_of};
-use crate::{Instructions, Layout, Quantiser, Settings};
+use crate::codec::model::{ChunkAt, Marks, Path, Walk};
+use crate::{Layout, Quantiser, Settings};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -192,6 +192,7 @@ proptest! {
         table in 0_u64..8, lanes in prop::sample::select(vec![LANES / 2, LANES]),
         states in any::<[u32; LANES]>(), noise in prop::collection::vec(any::<[u16; 2]>(), 0..8 * LANES),
     ) {
+        use crate::codec::model::{Step as WriterStep, table_of};
         let (distances, _) = table_of(8 * (8 + table), 8);
         let segments = distances.segment(u32::from(u16::MAX)).number + 1;
         let steps = noise.iter().map(|&[kind, raw]| {
@@ -203,7 +204,8 @@ proptest! {
         let new = || Output { states: states.map(|state| state.max(LEAST)), words: vec![[0; 2]; steps.len() + LANES], place: 0 };
         let mut plain = new();
         plain.rows(distances, (lanes, &steps));
-        for level in [Instructions::Avx2, Instructions::Avx512].into_iter().filter_map(Level::of) {
+        let all = [crate::Instructions::Avx2, crate::Instructions::Avx512];
+        for level in all.into_iter().filter_map(Level::of) {
             let mut vectors = new();
             let job = crate::kernel::steps::Write { output: &mut vectors, distances, lanes, rows: &steps };
             prop_assert!(level.run(job).is_some());
