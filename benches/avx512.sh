@@ -23,8 +23,8 @@ echo "building the tests, linked statically"
 RUSTFLAGS="-C target-feature=+crt-static,+prefer-no-gather" cargo test -q -p pactum-compress --lib --release --no-run \
     --target x86_64-unknown-linux-gnu --message-format json \
     | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1 > "$work/path"
-mkdir -p "$work"/root/{dev,proc,tmp} "$work/iso/isolinux"
-cp "$(cat "$work/path")" "$work/root/tests"
+mkdir -p "$work"/disk/{dev,proc,tmp} "$work/iso/isolinux"
+cp "$(cat "$work/path")" "$work/disk/tests"
 
 # The first process, which starts the tests, says how they ended, and switches the machine off.
 arguments=$(printf '"%s",' --test-threads=1 "$@")
@@ -53,8 +53,8 @@ int main(void) {
     reboot(RB_POWER_OFF);
 }
 END
-gcc -static -O1 -o "$work/root/init" "$work/init.c"
-(cd "$work/root" && find . | cpio -o -H newc 2> /dev/null | gzip -1 > ../iso/initrd.gz)
+gcc -static -O1 -o "$work/disk/init" "$work/init.c"
+(cd "$work/disk" && find . | cpio -o -H newc 2> /dev/null | gzip -1 > ../iso/initrd.gz)
 cp "$kernel" "$work/iso/vmlinuz"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/iso/isolinux/"
 # Without XSAVES and XSAVEC (323 and 321), of which the emulated processor says something that the kernel does not believe.
