@@ -82,7 +82,7 @@ struct Table {
 #[derive(Clone, Copy)]
 struct Sixteen {
     states: __m512i,
-    /// The field, and the number of its next element: of a lane that has no values left a negative one, which is neither in the field nor behind it.
+    /// The field, and the number of its next element: of a lane that has no values left one whose upper bit is set, behind all fields.
     field: __m512i,
     rank: __m512i,
     /// Where the field behind it lies behind the first walk, and where the last one lies.
