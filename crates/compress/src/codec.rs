@@ -17,8 +17,7 @@ pub(crate) use reading::{Queue, read_sections};
 pub(crate) use {
     ans::{LANES, Output, RAW_MAX, Round, SHARE_BITS, Slots, Stream, Zeros},
     model::{
-        ByClass, Bytes, CLASSES, Cut, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, Tables, WALK_ROOM,
-        Walk, quotient,
+        ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, Tables, WALK_ROOM, Walk, quotient,
     },
 };
 

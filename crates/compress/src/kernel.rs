@@ -19,6 +19,8 @@ pub(crate) mod eight;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod gather;
+#[cfg(target_arch = "x86_64")]
 mod narrow;
 #[cfg(target_arch = "x86_64")]
 mod network;
@@ -31,6 +33,8 @@ mod select;
 pub(crate) mod sixteen;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod steps;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod thirty_two;
 #[cfg(target_arch = "x86_64")]
 mod vectors;
 #[cfg(target_arch = "x86_64")]

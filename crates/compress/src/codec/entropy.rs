@@ -53,7 +53,8 @@ impl SectionWriter<'_> {
         let mut model = Model::new((geometry, quantiser), head, &marks, (Spare::default(), level));
         model.rank(&marks);
         let mut content = Content::new(parts);
-        let (mut groups, mut chunks) = (Groups::new(layout, section, settings.top_k, writer.lanes()), Vec::new());
+        let (mut groups, mut chunks) =
+            (Groups::new(layout, (section, geometry), (settings.top_k, writer.lanes())), Vec::new());
         while let Some(chunks) = groups.fill(&mut chunks) {
             content.fill(chunks, &mut model.group);
             let sound = model.code(&mut writer, chunks);
@@ -111,8 +112,12 @@ pub(super) struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    pub(super) fn new(layout: &'a Layout, section: &Section, top_k: usize, lanes: usize) -> Groups<'a> {
-        let (bands, geometry) = (&layout.bands()[section.bands.clone()], Geometry::new(layout, section, top_k));
+    pub(super) fn new(
+        layout: &'a Layout,
+        (section, geometry): (&Section, Geometry),
+        (top_k, lanes): (usize, usize),
+    ) -> Groups<'a> {
+        let bands = &layout.bands()[section.bands.clone()];
         Groups { bands, layout, geometry, top_k, lanes, next: (0, 0), row: Vec::new(), rows: 0 }
     }
 

@@ -22,11 +22,11 @@ use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::{Cut, Geometry};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use crate::codec::model::distance::DISTANCE_BITS;
 pub(crate) use crate::codec::model::distance::Distances;
 #[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) use crate::codec::model::distance::table_of;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use crate::codec::model::distance::{Bytes, DISTANCE_BITS};
 pub(crate) use crate::codec::model::fit::fit;
 pub(crate) use crate::codec::model::ground::{Element, Ground, Walk};
 pub(crate) use crate::codec::model::head::{Head, Shares};
@@ -171,7 +171,7 @@ impl Model {
         self.group.codes.resize(total, 0);
         let mut first = 0;
         for ((walk, at), &count) in self.walks.iter_mut().zip(chunks).zip(&self.group.counts) {
-            self.ground.lay(walk, at, (first, count), coding.level());
+            walk.begin(at, (first, count));
             first += count;
         }
         Ok(())

@@ -200,7 +200,7 @@ impl<'a, S: Source> Reading<'a, S> {
         if source.plans() {
             model.rank(&marks);
         }
-        let groups = Groups::new(layout, section, settings.top_k, source.lanes());
+        let groups = Groups::new(layout, (section, geometry), (settings.top_k, source.lanes()));
         Reading { source, expected, model, groups, chunks, data }
     }
 

@@ -13,6 +13,7 @@ macro_rules! network {
     ]) => {
         pub(super) mod $name {
             use std::arch::x86_64::*;
+            use std::hint::black_box;
 
             use super::{AFTER_NEXT, FAR, NEXT};
 
@@ -27,7 +28,9 @@ macro_rules! network {
                 compare(rows, &[[1, 4], [3, 6]]);
                 compare(rows, &[[1, 2], [3, 4], [5, 6]]);
                 turn(rows);
-                // Runs of one row, of two, of four.
+                // Runs of one row, of two, of four. What is not known to the compiler is not taken apart by it into three shuffles.
+                let falling = black_box($falling);
+                let cross = |one, other| cross(one, other, falling);
                 let [a, b, c, d, e, f, g, h] = *rows;
                 let ([a, b], [c, d], [e, f], [g, h]) = (cross(a, b), cross(c, d), cross(e, f), cross(g, h));
                 *rows = [a, b, c, d, e, f, g, h];
@@ -58,8 +61,8 @@ macro_rules! network {
             /// The smaller and the larger ones of a row's numbers and of those of another one, the last first.
             #[target_feature(enable = $features)]
             #[inline]
-            fn cross(one: $vector, other: $vector) -> [$vector; 2] {
-                let other = $shuffle(other, $falling);
+            fn cross(one: $vector, other: $vector, falling: $vector) -> [$vector; 2] {
+                let other = $shuffle(other, falling);
                 [$min(one, other), $max(one, other)]
             }
 
@@ -77,7 +80,7 @@ macro_rules! network {
             /// Makes rows of the columns of each chunk.
             #[target_feature(enable = $features)]
             #[inline]
-            fn turn(rows: &mut [$vector; 8]) {
+            pub(in crate::kernel) fn turn(rows: &mut [$vector; 8]) {
                 let [a, b, c, d, e, f, g, h] = *rows;
                 let four = |a, b, c, d| {
                     let (one, two, three, four) = ($low16(a, b), $high16(a, b), $low16(c, d), $high16(c, d));

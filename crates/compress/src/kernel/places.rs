@@ -67,11 +67,10 @@ pub(super) fn suits(ground: &Ground, walks: &[Walk]) -> bool {
     walks.len() >= LANE / 2 && narrow && small
 }
 
-/// Where sixteen chunks begin: the first field, the next one, where that lies behind the first walk and where the one behind all others lies, and
+/// Where sixteen chunks begin: the first field, where the next one lies behind the first walk and where the one behind all others lies, and
 /// how many values are to be found.
 pub(super) struct Begin {
     pub(super) field: [u32; LANE],
-    pub(super) next: [u32; LANE],
     pub(super) at: [u32; LANE],
     pub(super) last: [u32; LANE],
     pub(super) left: [u32; LANE],
@@ -82,9 +81,9 @@ impl Begin {
         const WALK: usize = size_of::<Walk>() / size_of::<u32>();
         const FIELDS: usize = offset_of!(Walk, fields) / size_of::<u32>();
         let none = [0; LANE];
-        let mut begin = Begin { field: none, next: none, at: none, last: none, left: none };
+        let mut begin = Begin { field: none, at: none, last: none, left: none };
         for (lane, (number, walk)) in walks.iter().enumerate().skip(LANE * vector).take(LANE).enumerate() {
-            (begin.field[lane], begin.next[lane]) = (walk.fields[0].0, walk.fields[1].0);
+            begin.field[lane] = walk.fields[0].0;
             begin.at[lane] = (number * WALK + FIELDS + 1) as u32;
             begin.last[lane] = (number * WALK + FIELDS + walk.used) as u32;
             begin.left[lane] = walk.count as u32;

@@ -3,10 +3,10 @@
 use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Round, Stream, Walk};
-use crate::kernel::Avx512;
 use crate::kernel::arrange::put;
 use crate::kernel::places::{Begin, Found, Row, suits};
 use crate::kernel::wide::{LANE, load, numbers, refill, store};
+use crate::kernel::{Avx512, Level};
 
 /// A group of chunks, of which the indices are to be read from a stream.
 pub(crate) struct Task<'a, 'b> {
@@ -22,9 +22,10 @@ const ALL: usize = LANES / LANE;
 
 impl Task<'_, '_> {
     /// Reads the indices, if the chunks are such as this can read.
-    pub(crate) fn read(mut self, _: Avx512) -> bool {
+    pub(crate) fn read(mut self, proof: Avx512) -> bool {
         let suits = suits(self.ground, self.walks);
         if suits {
+            self.lay(proof);
             // SAFETY: the value proves that the machine has the instructions; the chunks are small.
             unsafe {
                 match self.vectors() {
@@ -38,9 +39,11 @@ impl Task<'_, '_> {
     }
 
     /// Reads the indices of two groups, each of which has the machine while the other waits for it; if both are such as this can read.
-    pub(crate) fn read_two(_: Avx512, [mut one, mut other]: [Task<'_, '_>; 2]) -> bool {
+    pub(crate) fn read_two(proof: Avx512, [mut one, mut other]: [Task<'_, '_>; 2]) -> bool {
         let suits = suits(one.ground, one.walks) && suits(other.ground, other.walks);
         if suits {
+            one.lay(proof);
+            other.lay(proof);
             // SAFETY: as above.
             unsafe {
                 match (one.vectors(), other.vectors()) {
@@ -54,6 +57,10 @@ impl Task<'_, '_> {
             }
         }
         suits
+    }
+
+    fn lay(&mut self, proof: Avx512) {
+        self.walks.iter_mut().for_each(|walk| self.ground.lay(walk, Level::Avx512(proof)));
     }
 
     fn vectors(&self) -> usize {

@@ -8,8 +8,10 @@ use crate::kernel::Level;
 use crate::kernel::{
     arrange,
     bits::{self, Bits, Headers, Pairs},
-    eight, places,
+    gather::Lists,
+    places,
     sixteen::Task,
+    thirty_two::{self, Group},
 };
 
 /// What a section is read from.
@@ -85,6 +87,24 @@ impl<'a> Stream<'a> {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+impl<'a> Stream<'a> {
+    /// So many words from the next one on.
+    #[inline(always)]
+    pub(crate) fn window<'b, const N: usize>(&self, end: &'b mut [[u8; 2]; N]) -> &'b [[u8; 2]; N]
+    where
+        'a: 'b,
+    {
+        let words: &'a [[u8; 2]] = self.words;
+        let rest = words.get(self.next..).unwrap_or_default();
+        rest.first_chunk().unwrap_or_else(|| {
+            *end = [[0; 2]; N];
+            end[..rest.len()].copy_from_slice(rest);
+            end
+        })
+    }
+}
+
 /// As many words as all states take once.
 #[cfg(target_arch = "x86_64")]
 pub(crate) struct Round<'a> {
@@ -118,8 +138,11 @@ pub(crate) type Ways<'a> = (&'a Ground, &'a mut [Walk], &'a mut [u16]);
 pub(crate) struct Order {
     elements: Vec<Element>,
     bits: Vec<u64>,
+    /// For the vectors of each kind.
     #[cfg(target_arch = "x86_64")]
-    found: places::Found,
+    found: Option<places::Found>,
+    #[cfg(target_arch = "x86_64")]
+    lists: Option<Box<Lists>>,
 }
 
 impl<'a> Reader<'a> {
@@ -155,16 +178,13 @@ impl<'a> Reader<'a> {
 
     #[cfg(target_arch = "x86_64")]
     fn task<'b>(&'b mut self, (ground, walks, indices): Ways<'b>) -> Task<'b, 'a> {
-        Task { stream: &mut self.stream, found: &mut self.spare.found, ground, walks, indices }
+        Task { stream: &mut self.stream, found: self.spare.found.get_or_insert_default(), ground, walks, indices }
     }
 
     /// Whether it is worth while to read from two at a time.
     #[inline(always)]
     pub(crate) fn pairs(level: Level) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return matches!(level, Level::Avx512(_));
-        #[cfg(not(target_arch = "x86_64"))]
-        return level != Level::Plain;
+        level != Level::Plain
     }
 
     /// Reads the indices of a group from each of two readers.
@@ -176,6 +196,24 @@ impl<'a> Reader<'a> {
             && Task::read_two(
                 proof,
                 [one.task((ground, walks, indices)), other.task((other_ground, other_walks, other_indices))],
+            )
+        {
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Level::Avx2(proof) = one.level
+            && thirty_two::read(
+                proof,
+                one.spare.lists.get_or_insert_default(),
+                [
+                    Group { stream: &mut one.stream, ground, walks, indices },
+                    Group {
+                        stream: &mut other.stream,
+                        ground: other_ground,
+                        walks: other_walks,
+                        indices: other_indices,
+                    },
+                ],
             )
         {
             return;
@@ -203,9 +241,11 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn walk(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
         self.spare.elements.resize(indices.len() + 1, Element(0));
-        let mut paths: [Path; LANES] = std::array::from_fn(|lane| walks.get(lane).map(Path::new).unwrap_or_default());
-        let mut ends = [0; LANES];
-        walks.iter().zip(&mut ends).for_each(|(walk, end)| *end = walk.first);
+        let (mut paths, mut ends) = ([Path::default(); LANES], [0; LANES]);
+        for ((walk, path), end) in walks.iter_mut().zip(&mut paths).zip(&mut ends) {
+            ground.lay(walk, self.level);
+            (*path, *end) = (Path::new(walk), walk.first);
+        }
         while self.turn(ground, walks, (&mut paths, &mut ends)) {}
         for walk in walks {
             let (sides, found, values) = (ground.sides(walk), &self.spare.elements, walk.values());
@@ -268,7 +308,11 @@ impl Coding for Reader<'_> {
         #[cfg(target_arch = "x86_64")]
         let read = match self.level {
             Level::Avx512(proof) => self.task((ground, walks, indices)).read(proof),
-            Level::Avx2(proof) => eight::read(proof, &mut self.stream, &mut self.spare.found, (ground, walks, indices)),
+            Level::Avx2(proof) => thirty_two::read(
+                proof,
+                self.spare.lists.get_or_insert_default(),
+                [Group { stream: &mut self.stream, ground, walks, indices }],
+            ),
             Level::Plain => false,
         };
         #[cfg(target_arch = "x86_64")]

@@ -10,8 +10,8 @@ enum Step {
     Symbol(usize, u32),
     Pair(usize, [(u32, u32); 2]),
     Raw(usize, u32, u32),
-    /// Ascending indices of a chunk.
-    Places(Vec<u16>),
+    /// Ascending indices of a chunk, and of how many classes its lines and columns are.
+    Places(Vec<u16>, usize),
     /// Bits, how many slots 0 of each has, and how many there are of a chunk.
     Bits(u64, Option<u8>, usize),
     EvenBits(u64, usize),
@@ -39,7 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0_usize..LANES, symbol).prop_map(|(lane, value)| Step::Symbol(lane, value)),
         (0_usize..LANES, bit(), bit()).prop_map(|(lane, one, two)| Step::Pair(lane, [one, two])),
         raw.prop_map(|(lane, width, value)| Step::Raw(lane, width, value & ((1 << width) - 1))),
-        prop::collection::btree_set(0_u16..4096, 0..80).prop_map(|set| Step::Places(set.into_iter().collect())),
+        (prop::collection::btree_set(0_u16..4096, 0..80), 1_usize..=6)
+            .prop_map(|(set, classes)| Step::Places(set.into_iter().collect(), classes)),
         (any::<u64>(), any::<Option<u8>>(), values()).prop_map(|(seed, all, count)| Step::Bits(seed, all, count)),
         (any::<u64>(), values()).prop_map(|(seed, count)| Step::EvenBits(seed, count)),
         (any::<u64>(), 0_usize..200).prop_map(|(seed, count)| Step::Pairs(seed, count)),
@@ -51,13 +52,14 @@ fn values() -> impl Strategy<Value = usize> {
     prop_oneof![Just(64_usize), 0_usize..70]
 }
 
-/// The ground of a matrix of one band of as many chunks as there are states, with lines and columns of all classes.
-fn ground(layout: &Layout) -> Ground {
+/// The ground of a matrix of one band of as many chunks as there are states, with lines and columns of so many classes: where there are few of
+/// them vectors read it.
+fn ground(layout: &Layout, classes: usize, level: Level) -> Ground {
     let geometry = geometry(layout);
     let mut marks = Marks::new(&geometry);
     let all = marks.lines.iter_mut().chain(&mut marks.columns).enumerate();
-    all.for_each(|(place, mark)| *mark = [(place * 7 % 6) as u8, (place % 3) as u8]);
-    let mut ground = Ground::new(geometry, &marks, Level::Plain);
+    all.for_each(|(place, mark)| *mark = [(place * 7 % classes) as u8, (place % 3) as u8]);
+    let mut ground = Ground::new(geometry, &marks, level);
     ground.rank(&marks);
     ground
 }
@@ -98,7 +100,7 @@ impl<C: Coding> Run<'_, C> {
                 self.coding.pair(lane % lanes, [Bit(one.0), Bit(two.0)], values).to_vec()
             }
             &Step::Raw(lane, width, value) => vec![self.coding.raw(lane % lanes, width, self.hint(value))],
-            Step::Places(indices) => self.places(indices),
+            Step::Places(indices, classes) => self.places(indices, *classes),
             Step::Bits(seed, all, count) => {
                 let each = numbers(seed.wrapping_add(1), count * lanes, 255)
                     .iter()
@@ -126,13 +128,14 @@ impl<C: Coding> Run<'_, C> {
     }
 
     /// Each state has a chunk, and the last ones have fewer values.
-    fn places(&mut self, indices: &[u16]) -> Vec<u32> {
-        let (ground, mut found, mut walks) = (ground(&self.layout), Vec::new(), Vec::new());
+    fn places(&mut self, indices: &[u16], classes: usize) -> Vec<u32> {
+        let ground = ground(&self.layout, classes, self.coding.level());
+        let (mut found, mut walks) = (Vec::new(), Vec::new());
         for lane in 0..self.coding.lanes() {
             let (first, count) = (found.len(), indices.len() / (lane + 1));
             found.extend(indices[..count].iter().map(|&index| self.hint(index)));
             let mut walk = Walk::default();
-            ground.lay(&mut walk, &chunk(&self.layout, lane), (first, count), self.coding.level());
+            walk.begin(&chunk(&self.layout, lane), (first, count));
             walks.push(walk);
         }
         self.coding.places(&ground, &mut walks, &mut found);
@@ -174,8 +177,9 @@ proptest! {
     #[test]
     fn no_chunk_takes_long_whatever_comes(noise in prop::collection::vec(any::<[u8; 2]>(), 2..2000)) {
         let layout = Layout::new(64, [vec![64, 64 * LANES]]).unwrap();
-        let (ground, mut walk) = (ground(&layout), Walk::default());
-        ground.lay(&mut walk, &chunk(&layout, 3), (0, 64), Level::Plain);
+        let (ground, mut walk) = (ground(&layout, 6, Level::Plain), Walk::default());
+        walk.begin(&chunk(&layout, 3), (0, 64));
+        ground.lay(&mut walk, Level::Plain);
         let mut stream = Stream::new([LEAST; LANES], &noise);
         let (mut path, mut found, mut steps) = (Path::new(&walk), 0, 0);
         while found < 64 {

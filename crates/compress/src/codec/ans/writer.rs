@@ -250,7 +250,8 @@ impl Coding for Writer {
         let Spare { symbols, steps, walks: walked, targets, .. } = &mut self.spare;
         let (lanes, first, distances) = (self.lanes, steps.len(), ground.distances);
         walked.push(Walked { before: symbols.len(), first, distances, low: ground.low });
-        for (lane, walk) in walks.iter().enumerate() {
+        for (lane, walk) in walks.iter_mut().enumerate() {
+            ground.lay(walk, self.level);
             let mut place = first + lanes - 1 - lane;
             plan((ground, walk), &indices[walk.values()], targets, |step| {
                 put_into(steps, lanes, (place, step));

@@ -90,24 +90,27 @@ impl Slot {
 pub(crate) struct Bytes {
     /// The number of each slot's segment, sixteen slots after the others.
     pub(crate) segments: [[u8; 16]; SLOTS / 16],
-    /// By the segment's number: its slots, the first of them, and its base (bits 0 to 4), whether it is double (5) and whether it is passed over (6).
+    /// By the segment's number: its slots, the first of them, and its base.
     pub(crate) share: [u8; SEGMENTS_MAX],
     pub(crate) start: [u8; SEGMENTS_MAX],
-    pub(crate) units: [u8; SEGMENTS_MAX],
+    pub(crate) base: [u8; SEGMENTS_MAX],
+    /// The number of the last segment of one unit, and of the one that is passed over, behind all others.
+    pub(crate) single: u8,
+    pub(crate) passed: u8,
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Bytes {
-    pub(crate) const BASE: u8 = 0x1f;
-    pub(crate) const DOUBLE: u32 = 5;
-    pub(crate) const SKIP: u8 = 1 << 6;
-
     fn own(&mut self, segment: Segment, Slots { start, share }: Slots) {
         let number = usize::from(segment.number);
         self.segments.as_flattened_mut()[start as usize..(start + share) as usize].fill(segment.number);
         (self.share[number], self.start[number]) = (share as u8, start as u8);
-        let flags = [u8::from(segment.double) << Bytes::DOUBLE, Bytes::SKIP * u8::from(segment.skip)];
-        self.units[number] = segment.base | flags[0] | flags[1];
+        self.base[number] = segment.base;
+        if segment.skip {
+            self.passed = segment.number;
+        } else if !segment.double {
+            self.single = segment.number;
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) struct Ground {
     lines: Side,
     columns: Side,
     /// A field for each pair of classes, the most probable first: without its length; and nothing behind them.
-    pairs: [Field; FIELDS_ROOM],
+    pub(crate) pairs: [Field; FIELDS_ROOM],
     /// For each band how many lines, and for each block how many columns, there are in the class of each pair.
     line_counts: Vec<[u16; FIELDS_ROOM]>,
     column_counts: Vec<[u16; FIELDS_ROOM]>,
@@ -127,15 +127,17 @@ impl Ground {
         self.columns.rank(&marks.columns);
     }
 
-    /// Makes a walk one over the fields of a chunk, of whose values the first has a number in its group.
+    /// Lays out the fields of a chunk.
     #[inline(always)]
-    pub(crate) fn lay(&self, walk: &mut Walk, at: &ChunkAt, (first, count): (usize, usize), level: Level) {
-        let &ChunkAt { band, chunk, cut, .. } = at;
-        let counts = [&self.line_counts[band], &self.column_counts[chunk]];
-        walk.used = lay(level, &self.pairs, counts, &mut walk.fields);
+    pub(crate) fn lay(&self, walk: &mut Walk, level: Level) {
+        walk.used = lay(level, &self.pairs, self.counts(walk), &mut walk.fields);
         walk.fields[walk.used..walk.used + 4].fill(Field::BEHIND);
-        (walk.band, walk.block, walk.cut) = (band, chunk, cut);
-        (walk.first, walk.count, walk.fault) = (first, count, false);
+    }
+
+    /// How many lines and how many columns of a chunk there are in the class of each pair.
+    #[inline(always)]
+    pub(crate) fn counts(&self, walk: &Walk) -> [&[u16; FIELDS_ROOM]; 2] {
+        [&self.line_counts[walk.band], &self.column_counts[walk.block]]
     }
 
     /// The lines and the columns of a chunk.
@@ -192,6 +194,14 @@ impl Default for Walk {
 }
 
 impl Walk {
+    /// Makes it one over a chunk, of whose values the first has a number in its group.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, at: &ChunkAt, (first, count): (usize, usize)) {
+        let &ChunkAt { band, chunk, cut, .. } = at;
+        (self.band, self.block, self.cut) = (band, chunk, cut);
+        (self.first, self.count, self.fault) = (first, count, false);
+    }
+
     /// Its values among those of its group.
     pub(crate) fn values(&self) -> Range<usize> {
         self.first..self.first + self.count

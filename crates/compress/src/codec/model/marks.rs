@@ -135,9 +135,7 @@ fn starts(marks: &[[u8; 2]]) -> ByClass {
 #[inline(always)]
 fn sort(marks: &[[u8; 2]], sorted: &mut [u16], level: Level) -> ByClass {
     #[cfg(target_arch = "x86_64")]
-    if let Level::Avx512(proof) = level
-        && let Some(starts) = classes::sort(proof, marks, sorted)
-    {
+    if let Some(starts) = classes::sort(level, marks, sorted) {
         return starts;
     }
     let _ = level;
