@@ -1,5 +1,7 @@
 //! Many updates in, one step of the parameters out.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
@@ -59,13 +61,17 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
     assert_eq!(theta.len(), layout.len(), "the parameters are not as long as the layout");
     let Plan { peers, coefficients, all, report } = Plan::new((layout, updates), mean, rate);
     let work = layout.bands().par_iter().zip(layout.split_mut(theta));
-    let level = Level::detect();
-    work.for_each_init(Sums::default, |sums, (band, slice)| {
-        if let Some(coefficients) = &coefficients[band.tensor] {
-            let step = Step { band, peers: &peers, coefficients, rate };
-            level.outer_step(StepWork { step, all, slice }, sums);
-        }
-    });
+    let (level, pool) = (Level::detect(), Pool::default());
+    work.for_each_init(
+        || Lent::new(&pool),
+        |lent, (band, slice)| {
+            if let Some(coefficients) = &coefficients[band.tensor] {
+                let sums = lent.sums.get_or_insert_default();
+                let step = Step { band, peers: &peers, coefficients, rate };
+                level.outer_step(StepWork { step, all, slice }, sums);
+            }
+        },
+    );
     report
 }
 
@@ -78,17 +84,21 @@ pub fn outer_step(theta: &mut [f32], layout: &Layout, updates: &[Weighted<'_>], 
 #[must_use]
 pub fn aggregate(layout: &Layout, updates: &[Weighted<'_>], mean: Mean) -> (SparseUpdate, OuterReport) {
     let Plan { peers, coefficients, all, report } = Plan::new((layout, updates), mean, 1.0);
-    let sections = layout.sections().par_iter().map_init(Sums::default, |sums, section| {
-        let mut data = SectionData::plain();
-        for band in &layout.bands()[section.bands.clone()] {
-            let step = Step { band, peers: &peers, coefficients: &[], rate: 1.0 };
-            match &coefficients[band.tensor] {
-                Some(coefficients) => Step { coefficients, ..step }.collect(all, sums, &mut data),
-                None => (0..band.across).for_each(|_| data.close_chunk(Scales::default())),
+    let pool = Pool::default();
+    let sections = layout.sections().par_iter().map_init(
+        || Lent::new(&pool),
+        |lent, section| {
+            let (mut data, sums) = (SectionData::plain(), lent.sums.get_or_insert_default());
+            for band in &layout.bands()[section.bands.clone()] {
+                let step = Step { band, peers: &peers, coefficients: &[], rate: 1.0 };
+                match &coefficients[band.tensor] {
+                    Some(coefficients) => Step { coefficients, ..step }.collect(all, sums, &mut data),
+                    None => (0..band.across).for_each(|_| data.close_chunk(Scales::default())),
+                }
             }
-        }
-        data
-    });
+            data
+        },
+    );
     (SparseUpdate::new(layout.clone(), sections.collect()), report)
 }
 
@@ -179,6 +189,28 @@ const EVERY_INDEX: usize = 1 << u16::BITS;
 impl Default for Sums {
     fn default() -> Sums {
         Sums(Box::new(Aligned([[0.0; 2]; EVERY_INDEX])))
+    }
+}
+
+/// Sums that nobody uses: work is cut into many more pieces than there are threads, and half a megabyte of zeros for each takes long.
+type Pool = Mutex<Vec<Sums>>;
+
+/// Sums that go back into a pool.
+struct Lent<'a> {
+    sums: Option<Sums>,
+    pool: &'a Pool,
+}
+
+impl Lent<'_> {
+    fn new(pool: &Pool) -> Lent<'_> {
+        let sums = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Lent { sums, pool }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).extend(self.sums.take());
     }
 }
 

@@ -22,10 +22,10 @@ pub(super) fn put(ground: &Ground, found: &mut [Found], (walks, indices): (&mut 
             *parts = indices_of(ground, walk, found);
         }
         let rows = sorted(&both);
-        for (half, walk) in walks.iter_mut().enumerate() {
-            let indices = &mut indices[walk.values()];
-            keep(&rows, half, indices);
-            walk.fault |= indices.last().is_some_and(|&last| usize::from(last) >= walk.cut.elements);
+        let (one, other) = walks.split_at_mut(1);
+        keep::<0>(&rows, &mut one[0], indices);
+        if let [other] = other {
+            keep::<1>(&rows, other, indices);
         }
     }
 }
@@ -49,20 +49,20 @@ fn sorted([one, other]: &[[__m256i; PARTS]; 2]) -> [__m256i; 8] {
     rows
 }
 
-/// Keeps the numbers of one of two chunks.
+/// Keeps the numbers of one of two chunks. One that is too large is a fault.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn keep(rows: &[__m256i; 8], half: usize, indices: &mut [u16]) {
-    let mut few = [0; MOST];
+fn keep<const HALF: i32>(rows: &[__m256i; 8], walk: &mut Walk, indices: &mut [u16]) {
+    let (indices, mut few) = (&mut indices[walk.values()], [0; MOST]);
     let all = if let ([all], []) = indices.as_chunks_mut() { all } else { &mut few };
     for (&row, all) in rows.iter().zip(all.as_chunks_mut::<EIGHT>().0) {
-        let part = if half == 0 { _mm256_castsi256_si128(row) } else { _mm256_extracti128_si256::<1>(row) };
         // SAFETY: there is room for eight.
-        unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), part) };
+        unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), _mm256_extracti128_si256::<HALF>(row)) };
     }
     if indices.len() < MOST {
         indices.copy_from_slice(&few[..indices.len()]);
     }
+    walk.fault |= indices.last().is_some_and(|&last| usize::from(last) >= walk.cut.elements);
 }
 
 /// The indices of a chunk in no order, and `u16::MAX`.
