@@ -102,6 +102,7 @@ impl Lists {
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn eight_from(&self, first: &[u8; LANES]) -> [[__m256i; 2]; EIGHT] {
+        debug_assert!(first.iter().all(|&first| usize::from(first) + EIGHT <= ROOM));
         let (mut all, mut ahead) = ([[_mm256_setzero_si256(); EIGHT]; 2], [[_mm256_setzero_si256(); 2]; EIGHT]);
         for (lane, vector) in all.as_flattened_mut().iter_mut().enumerate() {
             // SAFETY: as the caller guarantees.

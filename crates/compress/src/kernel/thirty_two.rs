@@ -312,6 +312,7 @@ fn refill<const N: usize>(states: Wide, streams: &mut [Words<'_>; N]) -> [Halves
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
 fn next(words: &mut Words<'_>, mask: u32) -> __m128i {
+    debug_assert!(words.used + EIGHT <= WORDS);
     // SAFETY: no lane takes more than a word in each of eight steps, and there are eight more; there are sixteen bytes.
     let (next, ranks) = unsafe {
         (
