@@ -317,10 +317,10 @@ mod tests {
             let scales = Scales { low: if one { 0 } else { high.saturating_sub(gap) }, high };
             let table = Table::of_scales(quantiser, scales);
             let (mut data, count) = (SectionData::plain(), codes.len());
-            data.reset(quantiser, table, (1, count));
-            data.append((&vec![0; count], &codes), &[count], &[scales]);
+            data.reset(quantiser, table, (2, 2 * count));
+            data.append((&vec![0; 2 * count], &codes.repeat(2)), &[count; 2], &[scales; 2]);
             let expected = squares(table.all(&codes, &mut Vec::new()));
-            prop_assert_eq!(data.squares(), (vec![expected.0], expected.1));
+            prop_assert_eq!(data.squares(), (vec![expected.0; 2], expected.1));
         }
     }
 }

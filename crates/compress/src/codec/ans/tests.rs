@@ -227,6 +227,33 @@ proptest! {
 }
 
 #[test]
+fn an_element_behind_the_last_is_a_fault() {
+    let layout = Layout::new(64, [vec![64, 64 * LANES]]).unwrap();
+    let lay = |elements: usize, level| {
+        let walks = (0..LANES).map(|lane| {
+            let (mut walk, mut at) = (Walk::default(), chunk(&layout, lane));
+            at.cut.elements = elements;
+            walk.begin(&at, (2 * lane, 2));
+            walk
+        });
+        (ground(&layout, 2, level), walks.collect::<Vec<_>>())
+    };
+    let (mut writer, mut bytes) = (Writer::new(LANES, Level::Plain), Vec::new());
+    let (ground, mut walks) = lay(4096, Level::Plain);
+    writer.places(&ground, &mut walks, &mut [7, 4095].repeat(LANES));
+    writer.finish(&mut bytes);
+    let all = [crate::Instructions::Plain, crate::Instructions::Avx2, crate::Instructions::Avx512];
+    for level in all.into_iter().filter_map(Level::of) {
+        let read = |elements| {
+            let ((ground, mut walks), mut indices) = (lay(elements, level), vec![0; 2 * LANES]);
+            Reader::new(&bytes, LANES, level).unwrap().places(&ground, &mut walks, &mut indices);
+            walks.iter().map(|walk| walk.fault).collect::<Vec<_>>()
+        };
+        assert_eq!((read(4096), read(4095)), (vec![false; LANES], vec![true; LANES]));
+    }
+}
+
+#[test]
 fn cost_is_that_of_the_shares() {
     let mut writer = Writer::new(LANES, Level::detect());
     for turn in 0..10_000 {
