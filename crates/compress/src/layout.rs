@@ -13,14 +13,19 @@ pub(crate) use block::Block;
 
 /// Largest edge: positions and counts of a chunk fit 16 bits.
 const EDGE_MAX: usize = 255;
-/// Longest dimension of a tensor.
-const DIMENSION_MAX: usize = 1 << 40;
-/// Most parameters of a layout.
-const PARAMETERS_MAX: usize = 1 << 46;
+/// Longest dimension of a tensor, and most parameters of a layout: what the payload format can address, or fewer on a machine of 32 bits.
+const DIMENSION_MAX: usize = at_most(1 << 40);
+const PARAMETERS_MAX: usize = at_most(1 << 46);
 /// Most elements of one row of chunks; it keeps the length of a section inside 32 bits.
 const BAND_MAX: usize = 1 << 28;
 /// A section is closed once it holds this many elements.
 const SECTION_ELEMENTS: usize = 1 << 24;
+
+/// As many as have payloads whose bits can be counted: a parameter has fewer than 64.
+const fn at_most(parameters: u64) -> usize {
+    let counted = usize::MAX / 64;
+    if parameters < counted as u64 { parameters as usize } else { counted }
+}
 
 /// Rule by which a matrix is cut into chunks of at most `edge * edge` elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,7 +101,7 @@ impl TensorLayout {
 pub(crate) fn part(length: usize, parts: usize, index: usize) -> Range<usize> {
     let bound = |i: usize| {
         let (whole, rest) = (length / parts, length % parts);
-        whole * i + rest * i / parts
+        whole * i + (rest as u64 * i as u64 / parts as u64) as usize
     };
     bound(index)..bound(index + 1)
 }
@@ -436,7 +441,7 @@ mod tests {
         assert_eq!(Layout::new(0, [vec![1]]).unwrap_err(), LayoutError::Edge(0));
         assert_eq!(Layout::new(256, [vec![1]]).unwrap_err(), LayoutError::Edge(256));
         assert_eq!(Layout::new(64, [vec![1], vec![4, 0]]).unwrap_err(), LayoutError::Empty(1));
-        for shape in [vec![usize::MAX, 2], vec![usize::MAX, usize::MAX, 2], vec![1 << 24, 1 << 24], vec![1 << 50]] {
+        for shape in [vec![usize::MAX, 2], vec![usize::MAX, usize::MAX, 2], vec![1 << 24, 1 << 24], vec![usize::MAX]] {
             assert_eq!(Layout::new(64, [shape]).unwrap_err(), LayoutError::TooLarge(0));
         }
     }
