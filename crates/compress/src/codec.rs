@@ -12,13 +12,12 @@ mod reading;
 
 pub(crate) use entropy::SectionWriter;
 pub(crate) use fixed::FixedReader;
-pub(crate) use reading::{Queue, read_sections};
 #[cfg(target_arch = "x86_64")]
+pub(crate) use model::quotient;
+pub(crate) use reading::{Queue, read_sections};
 pub(crate) use {
     ans::{LANES, Output, RAW_MAX, Round, SHARE_BITS, Slots, Stream, Zeros},
-    model::{
-        ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, Tables, WALK_ROOM, Walk, quotient,
-    },
+    model::{ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, Tables, WALK_ROOM, Walk},
 };
 
 use rayon::prelude::*;

@@ -411,7 +411,7 @@ mod tests {
         let before =
             (0..layout.len() as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as f32 * 1e-9).collect::<Vec<_>>();
         let after = before.iter().rev().copied().collect::<Vec<_>>();
-        let all = [Instructions::Avx2, Instructions::Avx512];
+        let all = [Instructions::Neon, Instructions::Avx2, Instructions::Avx512];
         for quantiser in Quantiser::ALL {
             let run = |level| {
                 let mut compressor = Compressor::new(layout.clone(), Settings::new(64, quantiser)).unwrap();

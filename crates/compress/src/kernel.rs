@@ -3,39 +3,36 @@
 //! All levels run the same plain loops in the same order, so that they agree to the bit. Written by hand are only the search for
 //! candidates, the step of a row, and the reading and writing of many chunks at once: that for one kind of vectors each, or for both as a
 //! `Job`. This is the one module with unsafe code.
-#![cfg_attr(
-    target_arch = "x86_64",
-    expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")
-)]
+#![expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")]
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod arrange;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod bits;
+mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod bits;
 pub(crate) mod classes;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod eight;
-#[cfg(target_arch = "x86_64")]
+mod eight;
 pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod found;
 pub(crate) mod gather;
-#[cfg(target_arch = "x86_64")]
 mod narrow;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 mod network;
-#[cfg(target_arch = "x86_64")]
 pub(crate) mod places;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 mod select;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod sixteen;
-#[cfg(target_arch = "x86_64")]
 pub(crate) mod steps;
-#[cfg(target_arch = "x86_64")]
+mod tables;
 pub(crate) mod thirty_two;
-#[cfg(target_arch = "x86_64")]
+mod twins;
 mod vectors;
 #[cfg(target_arch = "x86_64")]
 mod wide;
@@ -53,8 +50,10 @@ pub(crate) use select::{Candidates, Chunk, Compact, key, select};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Instructions {
-    /// What every machine of the target has: SSE2 on x86-64, NEON on AArch64.
+    /// What every machine of the target has, as the compiler uses it.
     Plain,
+    /// NEON, which every AArch64 has.
+    Neon,
     /// AVX2, and FMA and the bit instructions, which came with it.
     Avx2,
     /// AVX-512 F and BW.
@@ -69,6 +68,8 @@ pub(crate) enum Level {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon(Neon),
 }
 
 /// What every machine has.
@@ -104,10 +105,15 @@ impl Avx512 {
     }
 }
 
+/// Says that the machine has NEON.
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Neon(());
+
 impl Level {
     /// The best level of this machine.
     pub(crate) fn detect() -> Level {
-        let best = [Instructions::Avx512, Instructions::Avx2];
+        let best = [Instructions::Avx512, Instructions::Avx2, Instructions::Neon];
         best.into_iter().find_map(Level::of).unwrap_or(Level::Plain)
     }
 
@@ -119,7 +125,8 @@ impl Level {
             Instructions::Avx2 => Avx2::detect().map(Level::Avx2),
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 => Avx512::detect().map(Level::Avx512),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Instructions::Neon => Some(Level::Neon(Neon(()))),
             _ => None,
         }
     }
@@ -134,6 +141,8 @@ impl Level {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(proof) => unsafe { compress_band_avx512(proof, work, scratch) },
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Level::Neon(proof) => compress_band(proof, work, scratch),
         }
     }
 }
@@ -143,6 +152,8 @@ impl Level {
     pub(crate) fn outer_step(self, work: StepWork<'_>, sums: &mut Sums) {
         match self {
             Level::Plain => step_band(work, sums, Divisor::step),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Level::Neon(_) => step_band(work, sums, Divisor::step),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(proof) => unsafe { outer_step_avx2(proof, work, sums) },
@@ -156,6 +167,8 @@ impl Level {
     pub(crate) fn write_section(self, writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
         match self {
             Level::Plain => writer.write(self, bytes),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Level::Neon(_) => writer.write(self, bytes),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) | Level::Avx512(_) => unsafe { write_section_avx2(writer, self, bytes) },
@@ -166,6 +179,8 @@ impl Level {
     pub(crate) fn read_fixed(self, reader: FixedReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
         match self {
             Level::Plain => reader.read(data),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Level::Neon(_) => reader.read(data),
             // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) | Level::Avx512(_) => unsafe { read_fixed_avx2(reader, data) },
@@ -176,6 +191,8 @@ impl Level {
     pub(crate) fn read_sections(self, queue: &Queue<'_>) {
         match self {
             Level::Plain => read_sections(queue, self),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Level::Neon(_) => read_sections(queue, self),
             // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) | Level::Avx512(_) => unsafe { read_sections_avx2(queue, self) },

@@ -29,6 +29,11 @@
 //! zero in the feedback and counted in [`CompressReport::rejected`], so that one bad inner step costs no panic and
 //! does not stay in the feedback for ever.
 
+#![cfg_attr(
+    not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))),
+    allow(unused, reason = "what vectors are for is written for machines that have them")
+)]
+
 mod bits;
 mod clip;
 mod codec;

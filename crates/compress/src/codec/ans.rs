@@ -15,7 +15,6 @@ use crate::kernel::Level;
 
 pub(crate) use reader::{Order, Reader, Source, Stream, Ways};
 pub(crate) use writer::Writer;
-#[cfg(target_arch = "x86_64")]
 pub(crate) use {reader::Round, writer::Output};
 
 /// Bits of a slot number of a table of shares.

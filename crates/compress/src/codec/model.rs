@@ -22,20 +22,20 @@ use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
 
 pub(crate) use crate::codec::model::cut::{Cut, Geometry};
-#[cfg(target_arch = "x86_64")]
 pub(crate) use crate::codec::model::distance::DISTANCE_BITS;
 pub(crate) use crate::codec::model::distance::Distances;
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 pub(crate) use crate::codec::model::distance::table_of;
 pub(crate) use crate::codec::model::fit::fit;
 pub(crate) use crate::codec::model::ground::{Element, Ground, Walk};
 pub(crate) use crate::codec::model::head::{Head, Shares};
 pub(crate) use crate::codec::model::marks::Marks;
-pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
 #[cfg(target_arch = "x86_64")]
+pub(crate) use crate::codec::model::marks::quotient;
+pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
 pub(crate) use crate::codec::model::{
     ground::{FIELDS_ROOM, Field, WALK_ROOM},
-    marks::{ByClass, CLASSES, Tables, quotient},
+    marks::{ByClass, CLASSES, Tables},
 };
 
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.

@@ -328,7 +328,9 @@ mod tests {
         };
         let [plain, again] = read(Instructions::Plain).unwrap();
         assert_eq!(plain, again);
-        for found in [Instructions::Avx2, Instructions::Avx512].into_iter().filter_map(read).flatten() {
+        for found in
+            [Instructions::Neon, Instructions::Avx2, Instructions::Avx512].into_iter().filter_map(read).flatten()
+        {
             assert_eq!(found, plain);
         }
         plain

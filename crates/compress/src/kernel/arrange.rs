@@ -4,9 +4,10 @@ use std::arch::x86_64::*;
 
 use crate::codec::{Field, Ground, LANES, Walk, quotient};
 use crate::kernel::Avx512;
-use crate::kernel::network::four_chunks;
-use crate::kernel::places::{Found, List, MOST, Row, suits};
-use crate::kernel::wide::LANE;
+use crate::kernel::found::{Found, List, Row};
+use crate::kernel::network;
+use crate::kernel::places::{MOST, suits};
+use crate::kernel::tables::LANE;
 
 /// Tells to which signs the elements of a group lean, if its chunks are such as this can read.
 pub(crate) fn leans(_: Avx512, (ground, walks): (&Ground, &[Walk]), indices: &[u16], leans: &mut Vec<u8>) -> bool {
@@ -72,7 +73,12 @@ fn quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
 
 /// Turns what was found into the indices of all chunks, in order. What takes long to wait for is done for all chunks before what follows.
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
-pub(super) fn put(ground: &Ground, (found, vectors): (&mut Found, usize), (walks, indices): (&mut [Walk], &mut [u16])) {
+pub(super) fn put(
+    proof: Avx512,
+    ground: &Ground,
+    (found, vectors): (&mut Found, usize),
+    (walks, indices): (&mut [Walk], &mut [u16]),
+) {
     let (rows, lists) = found.parts();
     for (vector, (walks, lists)) in walks.chunks_mut(LANE).zip(lists.chunks_mut(LANE)).enumerate() {
         let counts = collect(&rows[vector..], vectors, lists);
@@ -88,7 +94,7 @@ pub(super) fn put(ground: &Ground, (found, vectors): (&mut Found, usize), (walks
         }
     }
     for (walks, all) in walks.chunks(4).zip(all.as_chunks_mut().0) {
-        sort(all);
+        sort(proof, all);
         walks.iter().zip(all).for_each(|(walk, halves)| keep(*halves, &mut indices[walk.values()]));
     }
 }
@@ -239,11 +245,11 @@ fn lean(ground: &Ground, walk: &Walk, indices: &[u16], leans: &mut [u8]) {
 /// Sorts the 64 numbers of each of four chunks.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn sort(chunks: &mut [[__m512i; 2]; 4]) {
+fn sort(proof: Avx512, chunks: &mut [[__m512i; 2]; 4]) {
     let [a, b, c, d] = *chunks;
     let ([e, f, g, h], [i, j, k, l]) = (quarters([a[0], b[0], c[0], d[0]]), quarters([a[1], b[1], c[1], d[1]]));
     let mut rows = [e, f, g, h, i, j, k, l];
-    four_chunks::sort(&mut rows);
+    network::sort(proof, &mut rows);
     let [e, f, g, h, i, j, k, l] = rows;
     let ([a, b, c, d], [e, f, g, h]) = (quarters([e, f, g, h]), quarters([i, j, k, l]));
     *chunks = [[a, e], [b, f], [c, g], [d, h]];

@@ -1,8 +1,8 @@
 //! Bits and symbols of all states of a code at once.
 
 use crate::codec::{LANES, RAW_MAX, Round, SHARE_BITS, Stream, Zeros};
+use crate::kernel::tables::LANE;
 use crate::kernel::vectors::{Job, Vectors};
-use crate::kernel::wide::LANE;
 
 /// Values of a full chunk.
 pub(crate) const VALUES: usize = 64;

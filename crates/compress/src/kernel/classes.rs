@@ -1,60 +1,70 @@
 //! The lines of a band, or the columns of a block, class by class.
 
+#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
 use crate::codec::{ByClass, CLASSES};
 use crate::kernel::Level;
-use crate::kernel::eight::EIGHT;
-use crate::kernel::gather::BYTES_OF;
 use crate::kernel::places::MOST;
-use crate::kernel::wide::LANE;
+use crate::kernel::tables::{BYTES_OF, EIGHT, LANE};
+use crate::kernel::twins::{Task, Twins};
 
 /// Sorts the members of a group by the class in their marks, and tells where each class begins, if they are few enough and the machine has
 /// vectors.
 pub(crate) fn sort(level: Level, marks: &[[u8; 2]], sorted: &mut [u16]) -> Option<ByClass> {
     match level {
         _ if marks.len() > MOST => None,
-        Level::Plain => None,
         // SAFETY: the value proves that the machine has the instructions.
-        Level::Avx2(_) => Some(unsafe { sort_bytes(marks, sorted) }),
-        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
         Level::Avx512(_) => Some(unsafe { sort_few(marks, sorted) }),
+        _ => level.run_twins(Sort { marks, sorted }),
     }
 }
 
 /// The same with vectors of bytes, of which eight are put together at once.
-#[target_feature(enable = "avx2,popcnt")]
-fn sort_bytes(marks: &[[u8; 2]], sorted: &mut [u16]) -> ByClass {
-    let mut few = [[u8::MAX; 2]; MOST];
-    few[..marks.len()].copy_from_slice(marks);
-    let halves: &[[[u8; 2]; LANE]] = few.as_chunks().0;
-    let load = |place: usize| {
-        // SAFETY: there are sixteen.
-        let marks = unsafe { _mm256_loadu_si256(halves[place].as_ptr().cast()) };
-        _mm256_and_si256(marks, _mm256_set1_epi16(0xff))
-    };
-    // What is packed lies half by half: the quarters in the middle change places.
-    let both = |one, other| _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(one, other));
-    let (lower, upper) = (both(load(0), load(1)), both(load(2), load(3)));
-    let (mut starts, mut all, mut end) = ([marks.len() as u16; 8], [0_u8; MOST + EIGHT], 0);
-    for (class, start) in (0_i8..).zip(&mut starts[..CLASSES]) {
-        *start = end as u16;
-        let class = _mm256_set1_epi8(class);
-        let [lower, upper] = [_mm256_cmpeq_epi8(lower, class), _mm256_cmpeq_epi8(upper, class)];
-        let mask = u64::from(_mm256_movemask_epi8(upper) as u32) << 32 | u64::from(_mm256_movemask_epi8(lower) as u32);
-        for eighth in 0..MOST / EIGHT {
-            let mask = (mask >> (EIGHT * eighth)) as u8;
-            let members = u64::from_le_bytes(BYTES_OF[usize::from(mask)]) + 0x0808_0808_0808_0808 * eighth as u64;
-            all[end..end + EIGHT].copy_from_slice(&members.to_le_bytes());
-            end += mask.count_ones() as usize;
-        }
-    }
-    for (member, &byte) in sorted.iter_mut().zip(&all) {
-        *member = byte.into();
-    }
-    starts
+struct Sort<'a> {
+    marks: &'a [[u8; 2]],
+    sorted: &'a mut [u16],
 }
 
+impl Task for Sort<'_> {
+    type Result = ByClass;
+
+    #[inline(always)]
+    fn run<I: Twins>(self, i: I) -> ByClass {
+        let Sort { marks, sorted } = self;
+        let mut few = [[u8::MAX; 2]; MOST];
+        few[..marks.len()].copy_from_slice(marks);
+        let (lower, upper) = few.split_at(MOST / 2);
+        let (lower, upper) = (classes(i, lower), classes(i, upper));
+        let (mut starts, mut all, mut end) = ([marks.len() as u16; 8], [0_u8; MOST + EIGHT], 0);
+        for (class, start) in (0_u8..).zip(&mut starts[..CLASSES]) {
+            *start = end as u16;
+            let bits = |classes| u64::from(i.bits(i.equal_bytes(classes, i.byte(class))));
+            let mask = bits(upper) << (MOST / 2) | bits(lower);
+            for eighth in 0..MOST / EIGHT {
+                let mask = (mask >> (EIGHT * eighth)) as u8;
+                let members = u64::from_le_bytes(BYTES_OF[usize::from(mask)]) + 0x0808_0808_0808_0808 * eighth as u64;
+                all[end..end + EIGHT].copy_from_slice(&members.to_le_bytes());
+                end += mask.count_ones() as usize;
+            }
+        }
+        for (member, &byte) in sorted.iter_mut().zip(&all) {
+            *member = byte.into();
+        }
+        starts
+    }
+}
+
+/// The classes of 32 marks.
+#[inline(always)]
+fn classes<I: Twins>(i: I, marks: &[[u8; 2]]) -> I::Vector {
+    // SAFETY: there are four times eight.
+    let [one, other] = unsafe { [i.pair(marks, &marks[LANE..]), i.pair(&marks[EIGHT..], &marks[LANE + EIGHT..])] };
+    i.pack_halves(i.and(one, i.half(0xff)), i.and(other, i.half(0xff)))
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,popcnt")]
 fn sort_few(marks: &[[u8; 2]], sorted: &mut [u16]) -> ByClass {
     let there = u64::MAX.checked_shr(MOST as u32 - marks.len() as u32).unwrap_or(0);

@@ -3,11 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::codec::{RAW_MAX, Round};
-use crate::kernel::select::LANES_OF;
-use crate::kernel::wide::LANE;
-
-/// Lanes of a vector.
-pub(super) const EIGHT: usize = LANE / 2;
+use crate::kernel::tables::{EIGHT, LANES_OF, RANKS};
 
 /// Which states have become small.
 #[target_feature(enable = "avx2")]
@@ -46,18 +42,3 @@ pub(super) fn halves(numbers: __m256i) -> __m128i {
     let lower = _mm256_and_si256(numbers, _mm256_set1_epi32(0xffff));
     _mm_packus_epi32(_mm256_castsi256_si128(lower), _mm256_extracti128_si256::<1>(lower))
 }
-
-/// For each mask of eight lanes, how many lanes before each of them are set.
-pub(super) static RANKS: [[[u8; 2]; EIGHT]; 256] = {
-    let mut table = [[[0, 1]; EIGHT]; 256];
-    let (mut mask, mut lane) = (0, 1);
-    while mask < 256 {
-        let rank = table[mask][lane - 1][0] + 2 * (mask >> (lane - 1) & 1) as u8;
-        table[mask][lane] = [rank, rank + 1];
-        lane += 1;
-        if lane == EIGHT {
-            (mask, lane) = (mask + 1, 1);
-        }
-    }
-    table
-};

@@ -1,26 +1,23 @@
 //! What thirty-two lanes go through and find, chunk by chunk.
 
-use std::arch::x86_64::*;
 use std::hint::black_box;
 
 use crate::codec::{FIELDS_ROOM, Field, Ground, LANES, Walk};
-use crate::kernel::eight::EIGHT;
-use crate::kernel::network::two_chunks::turn;
+use crate::kernel::network::turn;
 use crate::kernel::places::MOST;
-use crate::kernel::thirty_two::{bytes, halves, join, words as fours};
-use crate::kernel::wide::LANE;
+use crate::kernel::tables::{BYTES_OF, EIGHT, HALVES_OF, LANE};
+use crate::kernel::twins::{Task, Twins};
 
-/// What was found in a step: the numbers of elements, and of their fields with [`Row::FOUND`].
+/// What was found in a step, as vectors: the numbers of elements, and of their fields with [`FOUND`].
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 pub(super) struct Row {
-    pub(super) ranks: [__m256i; 2],
-    pub(super) fields: __m256i,
+    pub(super) ranks: [[u8; LANES]; 2],
+    pub(super) fields: [u8; LANES],
 }
 
-impl Row {
-    /// The bit of a lane that found something.
-    pub(super) const FOUND: u8 = 1 << 7;
-}
+/// The bit of a lane that found something.
+pub(super) const FOUND: u8 = 1 << 7;
 
 /// A field has 16 bits here: in those from this one on how many octaves more probable than the least ones its elements are, and below by how many
 /// elements it is smaller than the largest.
@@ -44,7 +41,7 @@ pub(crate) struct Lists {
 pub(super) struct Found {
     /// By the number of a field what is said of it.
     pub(super) classes: [u8; ROOM],
-    /// The numbers of elements, and of their fields, or what has no [`Row::FOUND`].
+    /// The numbers of elements, and of their fields, or what has no [`FOUND`].
     pub(super) ranks: [u16; MOST + EIGHT],
     pub(super) fields: [u8; MOST + EIGHT],
 }
@@ -57,121 +54,60 @@ impl Default for Lists {
 }
 
 impl Lists {
-    /// Lays out the fields of some chunks.
-    #[target_feature(enable = "avx2,popcnt")]
-    pub(super) fn lay(&mut self, ground: &Ground, first: usize, walks: &mut [Walk]) {
-        let pairs = Pairs::new(&ground.pairs);
-        let (all, chunks) = (&mut self.fields[first..], &mut self.chunks[first..]);
-        for ((walk, fields), found) in walks.iter_mut().zip(&mut *all).zip(chunks) {
-            let (counts, mut used) = (ground.counts(walk), 0);
-            for from in (0..FIELDS_ROOM).step_by(LANE) {
-                used += pairs.lay(counts, from, (&mut fields[used..], &mut found.classes[used..]));
-            }
-            fields[used..used + LANE].fill(BEHIND);
-            found.classes[used..used + LANE].fill(u8::MAX);
-            walk.used = used;
-        }
-        for fields in &mut all[walks.len()..] {
-            fields[..LANE].fill(BEHIND);
-        }
-    }
-
     /// The first field of each lane.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn firsts(&self) -> [__m256i; 2] {
+    #[inline(always)]
+    pub(super) fn firsts<I: Twins>(&self, i: I) -> [I::Vector; 2] {
         // SAFETY: there are enough fields.
-        unsafe { self.eight_from(&[0; LANES])[0] }
+        unsafe { self.eight_from(i, &[0; LANES])[0] }
     }
 
     /// The fields behind those of some numbers.
     ///
     /// # Safety
     /// No number is above [`FIELDS_ROOM`].
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) unsafe fn fields_behind(&self, numbers: __m256i) -> [[__m256i; 2]; EIGHT] {
+    #[inline(always)]
+    pub(super) unsafe fn fields_behind<I: Twins>(&self, i: I, numbers: I::Vector) -> [[I::Vector; 2]; EIGHT] {
         // SAFETY: as the caller guarantees.
-        unsafe { self.eight_from(&bytes(_mm256_add_epi8(numbers, _mm256_set1_epi8(1)))) }
+        unsafe { self.eight_from(i, &i.bytes(i.add_bytes(numbers, i.byte(1)))) }
     }
 
     /// Eight fields of each lane from a number on.
     ///
     /// # Safety
     /// There are as many.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn eight_from(&self, first: &[u8; LANES]) -> [[__m256i; 2]; EIGHT] {
+    #[inline(always)]
+    unsafe fn eight_from<I: Twins>(&self, i: I, first: &[u8; LANES]) -> [[I::Vector; 2]; EIGHT] {
         debug_assert!(first.iter().all(|&first| usize::from(first) + EIGHT <= ROOM));
-        let (mut all, mut ahead) = ([[_mm256_setzero_si256(); EIGHT]; 2], [[_mm256_setzero_si256(); 2]; EIGHT]);
+        let (mut all, mut ahead) = ([[i.nothing(); EIGHT]; 2], [[i.nothing(); 2]; EIGHT]);
         for (lane, vector) in all.as_flattened_mut().iter_mut().enumerate() {
+            let [one, other] = [lane, LANE + lane];
             // SAFETY: as the caller guarantees.
             *vector = unsafe {
-                let eight = |lane: usize| _mm_loadu_si128(self.fields[lane].as_ptr().add(first[lane].into()).cast());
-                join(eight(lane), eight(LANE + lane))
+                let one = i.load(self.fields[one].as_ptr().add(first[one].into()));
+                i.join(one, i.load(self.fields[other].as_ptr().add(first[other].into())))
             };
         }
         let [one, other] = &mut all;
-        turn(one);
-        turn(other);
+        turn(i, one);
+        turn(i, other);
         for (ahead, (&one, &other)) in ahead.iter_mut().zip(one.iter().zip(&*other)) {
             *ahead = [one, other];
         }
         ahead
     }
 
-    /// Appends what was found in eight steps behind so many things of each chunk.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    pub(super) fn append(&mut self, rows: &[Row; EIGHT], counts: __m256i) {
-        let (counts, mut masks) = (bytes(_mm256_min_epu8(counts, _mm256_set1_epi8(MOST as i8))), [[0; 4]; EIGHT]);
-        let (mut fields, mut ranks) = ([_mm256_setzero_si256(); EIGHT], [[_mm256_setzero_si256(); EIGHT]; 2]);
-        for (number, row) in rows.iter().enumerate() {
-            fields[number] = row.fields;
-            [ranks[0][number], ranks[1][number]] = row.ranks;
-        }
-        let fields = columns(fields);
-        for (&fields, masks) in fields.iter().zip(&mut masks) {
-            *masks = (_mm256_movemask_epi8(fields) as u32).to_le_bytes();
-        }
-        let masks = black_box(&masks);
-        for (number, (&fields, &[a, b, c, d])) in fields.iter().zip(masks).enumerate() {
-            let packed = _mm256_shuffle_epi8(fields, join(places_of_bytes(a, b), places_of_bytes(c, d)));
-            self.keep_fields(2 * number, &counts, _mm256_castsi256_si128(packed));
-            self.keep_fields(LANE + 2 * number, &counts, _mm256_extracti128_si256::<1>(packed));
-        }
-        for (half, ranks) in ranks.iter_mut().enumerate() {
-            turn(ranks);
-            for (number, &ranks) in ranks.iter().enumerate() {
-                let lane = EIGHT * half + number;
-                let mask = &masks[lane / 2];
-                let packed = _mm256_shuffle_epi8(ranks, join(places_of(mask[lane % 2]), places_of(mask[2 + lane % 2])));
-                self.keep_ranks(lane, &counts, _mm256_castsi256_si128(packed));
-                self.keep_ranks(LANE + lane, &counts, _mm256_extracti128_si256::<1>(packed));
-            }
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn keep_ranks(&mut self, lane: usize, counts: &[u8; LANES], ranks: __m128i) {
+    #[inline(always)]
+    fn keep_ranks<I: Twins>(&mut self, i: I, lane: usize, counts: &[u8; LANES], ranks: I::Twin) {
         // SAFETY: no count is above `MOST`: there is room for eight more.
-        unsafe {
-            let room = self.chunks[lane].ranks.as_mut_ptr().add(counts[lane].into());
-            _mm_storeu_si128(room.cast(), ranks);
-        }
+        unsafe { i.store(ranks, self.chunks[lane].ranks.as_mut_ptr().add(counts[lane].into())) };
     }
 
     /// The same of the fields of two lanes.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn keep_fields(&mut self, lane: usize, counts: &[u8; LANES], fields: __m128i) {
-        for (lane, fields) in [(lane, fields), (lane + 1, _mm_unpackhi_epi64(fields, fields))] {
+    #[inline(always)]
+    fn keep_fields<I: Twins>(&mut self, i: I, lane: usize, counts: &[u8; LANES], fields: I::Twin) {
+        for (lane, fields) in [(lane, fields), (lane + 1, i.behind(fields))] {
             // SAFETY: as above.
-            unsafe {
-                let room = self.chunks[lane].fields.as_mut_ptr().add(counts[lane].into());
-                _mm_storel_epi64(room.cast(), fields);
-            }
+            unsafe { i.store_eight(fields, self.chunks[lane].fields.as_mut_ptr().add(counts[lane].into())) };
         }
     }
 
@@ -181,26 +117,86 @@ impl Lists {
     }
 }
 
-/// The places of those of eight halves that are set.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn places_of(mask: u8) -> __m128i {
-    // SAFETY: there are sixteen bytes.
-    unsafe { _mm_loadu_si128(HALVES_OF[usize::from(mask)].as_ptr().cast()) }
+/// Lays out the fields of some chunks, of which the first has a lane.
+pub(super) struct Lay<'a> {
+    pub(super) lists: &'a mut Lists,
+    pub(super) ground: &'a Ground,
+    pub(super) first: usize,
+    pub(super) walks: &'a mut [Walk],
 }
 
-/// The places of those of eight bytes, and of the next eight, that are set.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn places_of_bytes(one: u8, other: u8) -> __m128i {
-    // SAFETY: there are eight.
-    let (one, other) = unsafe {
-        (
-            _mm_loadl_epi64(BYTES_OF[usize::from(one)].as_ptr().cast()),
-            _mm_loadl_epi64(BYTES_OF[usize::from(other)].as_ptr().cast()),
-        )
-    };
-    _mm_add_epi8(_mm_unpacklo_epi64(one, other), _mm_set_epi64x(0x0808_0808_0808_0808, 0))
+impl Task for Lay<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn run<I: Twins>(self, i: I) {
+        let Lay { lists, ground, first, walks } = self;
+        let pairs = Pairs::new(&ground.pairs);
+        let (all, chunks) = (&mut lists.fields[first..], &mut lists.chunks[first..]);
+        for ((walk, fields), found) in walks.iter_mut().zip(&mut *all).zip(chunks) {
+            let (counts, mut used) = (ground.counts(walk), 0);
+            for from in (0..FIELDS_ROOM).step_by(LANE) {
+                used += pairs.lay(i, counts, from, (&mut fields[used..], &mut found.classes[used..]));
+            }
+            fields[used..used + LANE].fill(BEHIND);
+            found.classes[used..used + LANE].fill(u8::MAX);
+            walk.used = used;
+        }
+        for fields in &mut all[walks.len()..] {
+            fields[..LANE].fill(BEHIND);
+        }
+    }
+}
+
+/// Appends what was found in eight steps behind so many things of each chunk.
+pub(super) struct Append<'a> {
+    pub(super) lists: &'a mut Lists,
+    pub(super) rows: &'a [Row; EIGHT],
+    pub(super) counts: [u8; LANES],
+}
+
+impl Task for Append<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn run<I: Twins>(self, i: I) {
+        let Append { lists, rows, counts } = self;
+        let counts = i.bytes(i.least_bytes(i.vector(&counts), i.byte(MOST as u8)));
+        let mut masks = [[0; 4]; EIGHT];
+        let (mut fields, mut ranks) = ([i.nothing(); EIGHT], [[i.nothing(); EIGHT]; 2]);
+        for (number, row) in rows.iter().enumerate() {
+            fields[number] = i.vector(&row.fields);
+            (ranks[0][number], ranks[1][number]) = (i.vector(&row.ranks[0]), i.vector(&row.ranks[1]));
+        }
+        let fields = columns(i, fields);
+        for (&fields, masks) in fields.iter().zip(&mut masks) {
+            *masks = i.bits(fields).to_le_bytes();
+        }
+        let masks = black_box(&masks);
+        for (number, (&fields, &[a, b, c, d])) in fields.iter().zip(masks).enumerate() {
+            let [a, b, c, d] = [a, b, c, d].map(|mask| &BYTES_OF[usize::from(mask)]);
+            let packed = i.look_up(fields, i.join(i.places(a, b), i.places(c, d)));
+            lists.keep_fields(i, 2 * number, &counts, i.one(packed));
+            lists.keep_fields(i, LANE + 2 * number, &counts, i.other(packed));
+        }
+        for (half, ranks) in ranks.iter_mut().enumerate() {
+            turn(i, ranks);
+            for (number, &ranks) in ranks.iter().enumerate() {
+                let lane = EIGHT * half + number;
+                let mask = &masks[lane / 2];
+                let packed = i.look_up(ranks, i.join(places_of(i, mask[lane % 2]), places_of(i, mask[2 + lane % 2])));
+                lists.keep_ranks(i, lane, &counts, i.one(packed));
+                lists.keep_ranks(i, LANE + lane, &counts, i.other(packed));
+            }
+        }
+    }
+}
+
+/// The places of those of eight halves that are set.
+#[inline(always)]
+fn places_of<I: Twins>(i: I, mask: u8) -> I::Twin {
+    // SAFETY: there are sixteen bytes.
+    unsafe { i.load(HALVES_OF[usize::from(mask)].as_ptr()) }
 }
 
 /// What is said of each pair of classes: its octaves as a field has them, and the classes.
@@ -219,37 +215,36 @@ impl Pairs {
     }
 
     /// Lays out the fields of sixteen pairs, and tells how many they are.
-    #[target_feature(enable = "avx2,popcnt")]
-    #[inline]
-    fn lay(
+    #[inline(always)]
+    fn lay<I: Twins>(
         &self,
+        i: I,
         [lines, columns]: [&[u16; FIELDS_ROOM]; 2],
         from: usize,
         (fields, classes): (&mut [u16], &mut [u8]),
     ) -> usize {
-        let load = |numbers: &[u16; FIELDS_ROOM]| {
-            let numbers: &[u16] = &numbers[from..from + LANE];
-            // SAFETY: there are sixteen.
-            unsafe { _mm256_loadu_si256(numbers.as_ptr().cast()) }
+        let [lines, columns, octaves] = [lines, columns, &self.octaves].map(|numbers| &numbers[from..from + LANE]);
+        // SAFETY: there are sixteen of all.
+        let [lines, columns, octaves] = unsafe {
+            [i.pair(lines, &lines[EIGHT..]), i.pair(columns, &columns[EIGHT..]), i.pair(octaves, &octaves[EIGHT..])]
         };
-        let (zero, largest) = (_mm256_setzero_si256(), _mm256_set1_epi16(LARGEST as i16));
-        let elements = _mm256_mullo_epi16(load(lines), load(columns));
-        let mask = _mm256_movemask_epi8(_mm256_packs_epi16(_mm256_cmpgt_epi16(elements, zero), zero));
-        let packed = _mm256_or_si256(load(&self.octaves), _mm256_sub_epi16(largest, elements));
-        let halves = [_mm256_castsi256_si128(packed), _mm256_extracti128_si256::<1>(packed)];
+        let elements = i.multiply_halves(lines, columns);
+        let none = i.zero_halves(elements);
+        let mask = !i.bits(i.pack_masks(none, none));
+        let packed = i.or(octaves, i.sub_halves(i.half(LARGEST), elements));
         let mut used = 0;
-        for (half, (packed, mask)) in halves.into_iter().zip([mask as u8, (mask >> 16) as u8]).enumerate() {
-            let mask = usize::from(mask);
+        for (half, (packed, mask)) in
+            [i.one(packed), i.other(packed)].into_iter().zip([mask as u8, (mask >> LANE) as u8]).enumerate()
+        {
             let room: &mut [u16] = &mut fields[used..used + EIGHT];
             let of_room: &mut [u8] = &mut classes[used..used + EIGHT];
             let of_pairs: &[u8] = &self.classes[from + EIGHT * half..][..EIGHT];
             // SAFETY: there are eight of all, and there is room for as many.
             unsafe {
-                let places = _mm_loadu_si128(HALVES_OF[mask].as_ptr().cast());
-                _mm_storeu_si128(room.as_mut_ptr().cast(), _mm_shuffle_epi8(packed, places));
+                i.store(i.shuffle(packed, places_of(i, mask)), room.as_mut_ptr());
                 let (places, bytes) =
-                    (_mm_loadl_epi64(BYTES_OF[mask].as_ptr().cast()), _mm_loadl_epi64(of_pairs.as_ptr().cast()));
-                _mm_storel_epi64(of_room.as_mut_ptr().cast(), _mm_shuffle_epi8(bytes, places));
+                    (i.load_eight(BYTES_OF[usize::from(mask)].as_ptr()), i.load_eight(of_pairs.as_ptr()));
+                i.store_eight(i.shuffle(bytes, places), of_room.as_mut_ptr());
             }
             used += mask.count_ones() as usize;
         }
@@ -258,45 +253,20 @@ impl Pairs {
 }
 
 /// Makes columns of rows of bytes: vector `n` has those of the lanes `2 n` and `2 n + 1`, and of those 16 behind them.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn columns([a, b, c, d, e, f, g, h]: [__m256i; EIGHT]) -> [__m256i; EIGHT] {
-    let (upper, lower) = (fours([halves(a, b), halves(c, d)]), fours([halves(e, f), halves(g, h)]));
-    let mut columns = [_mm256_setzero_si256(); EIGHT];
+#[inline(always)]
+fn columns<I: Twins>(i: I, [a, b, c, d, e, f, g, h]: [I::Vector; EIGHT]) -> [I::Vector; EIGHT] {
+    let (upper, lower) = (fours(i, [a, b, c, d]), fours(i, [e, f, g, h]));
+    let mut columns = [i.nothing(); EIGHT];
     for (pair, (upper, lower)) in columns.as_chunks_mut().0.iter_mut().zip(upper.into_iter().zip(lower)) {
-        *pair = [_mm256_unpacklo_epi32(upper, lower), _mm256_unpackhi_epi32(upper, lower)];
+        *pair = i.zip_words(upper, lower);
     }
     columns
 }
 
-/// For each mask of eight bytes the numbers of those that are set.
-pub(super) static BYTES_OF: [[u8; EIGHT]; 256] = {
-    let (mut table, mut mask) = ([[0; EIGHT]; 256], 0);
-    while mask < table.len() {
-        let (mut byte, mut count) = (0, 0);
-        while byte < EIGHT {
-            if mask >> byte & 1 == 1 {
-                table[mask][count] = byte as u8;
-                count += 1;
-            }
-            byte += 1;
-        }
-        mask += 1;
-    }
-    table
-};
-
-/// The same of halves: the numbers of both bytes.
-static HALVES_OF: [[[u8; 2]; EIGHT]; 256] = {
-    let (mut table, mut mask) = ([[[0, 1]; EIGHT]; 256], 0);
-    while mask < table.len() {
-        let mut place = 0;
-        while place < EIGHT {
-            let half = BYTES_OF[mask][place];
-            table[mask][place] = [2 * half, 2 * half + 1];
-            place += 1;
-        }
-        mask += 1;
-    }
-    table
-};
+/// The same of four rows.
+#[inline(always)]
+fn fours<I: Twins>(i: I, [a, b, c, d]: [I::Vector; 4]) -> [I::Vector; 4] {
+    let ([a, b], [c, d]) = (i.zip_bytes(a, b), i.zip_bytes(c, d));
+    let ([a, b], [c, d]) = (i.zip_halves(a, c), i.zip_halves(b, d));
+    [a, b, c, d]
+}

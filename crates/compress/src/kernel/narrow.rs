@@ -1,63 +1,63 @@
 //! What thirty-two lanes found, as the indices of chunks in order: what `arrange` does, with vectors half as wide.
 
-use std::arch::x86_64::*;
-
-use crate::codec::{Ground, Tables, Walk};
-use crate::kernel::eight::EIGHT;
+use crate::codec::{Ground, LANES, Tables, Walk};
 use crate::kernel::gather::Found;
-use crate::kernel::network::two_chunks;
+use crate::kernel::network;
 use crate::kernel::places::MOST;
-use crate::kernel::thirty_two::{halves as halves_of, pair};
-use crate::kernel::wide::LANE;
+use crate::kernel::tables::{EIGHT, LANE};
+use crate::kernel::twins::{Task, Twins};
 
 /// Vectors of the indices of a chunk.
 const PARTS: usize = MOST / LANE;
 
 /// Turns what was found into the indices of all chunks, in order.
-#[target_feature(enable = "avx2")]
-pub(super) fn put(ground: &Ground, found: &mut [Found], (walks, indices): (&mut [Walk], &mut [u16])) {
-    for (walks, found) in walks.chunks_mut(2).zip(found.chunks_mut(2)) {
-        let mut both = [[_mm256_set1_epi16(-1); PARTS]; 2];
-        for ((walk, found), parts) in walks.iter_mut().zip(found).zip(&mut both) {
-            *parts = indices_of(ground, walk, found);
-        }
-        let rows = sorted(&both);
-        let (one, other) = walks.split_at_mut(1);
-        keep::<0>(&rows, &mut one[0], indices);
-        if let [other] = other {
-            keep::<1>(&rows, other, indices);
-        }
-    }
+pub(super) struct Put<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) found: &'a mut [Found],
+    pub(super) walks: &'a mut [Walk],
+    pub(super) indices: &'a mut [u16],
 }
 
-/// The lower halves of two vectors, and the upper ones.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn halves([one, other]: [__m256i; 2]) -> [__m256i; 2] {
-    [_mm256_permute2x128_si256::<0x20>(one, other), _mm256_permute2x128_si256::<0x31>(one, other)]
+impl Task for Put<'_> {
+    type Result = ();
+
+    #[inline(always)]
+    fn run<I: Twins>(self, i: I) {
+        let Put { ground, found, walks, indices } = self;
+        for (walks, found) in walks.chunks_mut(2).zip(found.chunks_mut(2)) {
+            let mut both = [[i.byte(u8::MAX); PARTS]; 2];
+            for ((walk, found), parts) in walks.iter_mut().zip(found).zip(&mut both) {
+                *parts = indices_of(i, ground, walk, found);
+            }
+            let rows = sorted(i, &both);
+            let (one, other) = walks.split_at_mut(1);
+            keep(i, rows.map(|row| i.one(row)), &mut one[0], indices);
+            if let [other] = other {
+                keep(i, rows.map(|row| i.other(row)), other, indices);
+            }
+        }
+    }
 }
 
 /// The 64 numbers of each of two chunks in order, eight of each in a row.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn sorted([one, other]: &[[__m256i; PARTS]; 2]) -> [__m256i; 8] {
-    let mut rows = [_mm256_setzero_si256(); 8];
+#[inline(always)]
+fn sorted<I: Twins>(i: I, [one, other]: &[[I::Vector; PARTS]; 2]) -> [I::Vector; 8] {
+    let mut rows = [i.nothing(); 8];
     for ((pair, &one), &other) in rows.as_chunks_mut().0.iter_mut().zip(one).zip(other) {
-        *pair = halves([one, other]);
+        *pair = [i.join(i.one(one), i.one(other)), i.join(i.other(one), i.other(other))];
     }
-    two_chunks::sort(&mut rows);
+    network::sort(i, &mut rows);
     rows
 }
 
-/// Keeps the numbers of one of two chunks. One that is too large is a fault.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn keep<const HALF: i32>(rows: &[__m256i; 8], walk: &mut Walk, indices: &mut [u16]) {
+/// Keeps the numbers of a chunk. One that is too large is a fault.
+#[inline(always)]
+fn keep<I: Twins>(i: I, rows: [I::Twin; 8], walk: &mut Walk, indices: &mut [u16]) {
     let (indices, mut few) = (&mut indices[walk.values()], [0; MOST]);
     let all = if let ([all], []) = indices.as_chunks_mut() { all } else { &mut few };
-    for (&row, all) in rows.iter().zip(all.as_chunks_mut::<EIGHT>().0) {
+    for (row, all) in rows.into_iter().zip(all.as_chunks_mut::<EIGHT>().0) {
         // SAFETY: there is room for eight.
-        unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), _mm256_extracti128_si256::<HALF>(row)) };
+        unsafe { i.store(row, all.as_mut_ptr()) };
     }
     if indices.len() < MOST {
         indices.copy_from_slice(&few[..indices.len()]);
@@ -66,10 +66,9 @@ fn keep<const HALF: i32>(rows: &[__m256i; 8], walk: &mut Walk, indices: &mut [u1
 }
 
 /// The indices of a chunk in no order, and `u16::MAX`.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn indices_of(ground: &Ground, walk: &mut Walk, found: &mut Found) -> [__m256i; PARTS] {
-    let mut parts = [_mm256_set1_epi16(-1); PARTS];
+#[inline(always)]
+fn indices_of<I: Twins>(i: I, ground: &Ground, walk: &mut Walk, found: &mut Found) -> [I::Vector; PARTS] {
+    let mut parts = [i.byte(u8::MAX); PARTS];
     let (lines, columns) = ground.sides(walk);
     let (Some(lines), Some(columns)) = (lines.tables, columns.tables) else {
         walk.fault = true;
@@ -78,27 +77,26 @@ fn indices_of(ground: &Ground, walk: &mut Walk, found: &mut Found) -> [__m256i; 
     if walk.count < MOST {
         found.fields[walk.count..].fill(0);
     }
-    let chunk = Chunk { lines, columns, classes: &found.classes, length: walk.cut.length };
+    let Some(classes) = found.classes.first_chunk() else { return parts };
+    let chunk = Chunk { lines, columns, classes, length: walk.cut.length };
     let (ranks, fields) = (found.ranks.as_chunks().0, found.fields.as_chunks().0);
-    let mut last = _mm256_setzero_si256();
+    let mut last = i.nothing();
     for ((parts, ranks), fields) in parts.as_chunks_mut().0.iter_mut().zip(ranks).zip(fields) {
-        // SAFETY: there are 32.
-        let fields = unsafe { _mm256_loadu_si256(std::ptr::from_ref::<[u8; 2 * LANE]>(fields).cast()) };
-        let fields = _mm256_and_si256(fields, _mm256_set1_epi8(MOST as i8 - 1));
-        *parts = chunk.indices(ranks, fields);
-        last = _mm256_max_epu8(last, fields);
+        let fields = i.and(i.vector(fields), i.byte(MOST as u8 - 1));
+        *parts = chunk.indices(i, ranks, fields);
+        last = i.most_bytes(last, fields);
     }
     // What is behind all fields has no elements.
-    walk.fault |= _mm256_movemask_epi8(_mm256_cmpgt_epi8(last, _mm256_set1_epi8(walk.used as i8 - 1))) != 0;
+    walk.fault |= i.bits(i.above_bytes(last, i.byte((walk.used as u8).wrapping_sub(1)))) != 0;
     if walk.count < MOST {
-        leave_out(&mut parts, walk.count);
+        leave_out(i, &mut parts, walk.count);
     }
     parts
 }
 
 /// Makes the indices behind the first ones `u16::MAX`.
-#[target_feature(enable = "avx2")]
-fn leave_out(parts: &mut [__m256i; PARTS], count: usize) {
+#[inline(always)]
+fn leave_out<I: Twins>(i: I, parts: &mut [I::Vector; PARTS], count: usize) {
     const NONE: [u16; 2 * MOST] = {
         let (mut none, mut place) = ([0; 2 * MOST], MOST);
         while place < none.len() {
@@ -108,10 +106,10 @@ fn leave_out(parts: &mut [__m256i; PARTS], count: usize) {
         none
     };
     let none = &NONE[MOST - count.min(MOST)..];
-    for (part, none) in parts.as_chunks_mut::<2>().0.iter_mut().zip(none.chunks(2 * LANE)) {
+    for (part, none) in parts.as_chunks_mut::<2>().0.iter_mut().zip(none.chunks(LANES)) {
         // SAFETY: there are 32.
-        let [one, other] = unsafe { in_turn(none) };
-        *part = [_mm256_or_si256(part[0], one), _mm256_or_si256(part[1], other)];
+        let [one, other] = unsafe { in_turn(i, none) };
+        *part = [i.or(part[0], one), i.or(part[1], other)];
     }
 }
 
@@ -119,11 +117,10 @@ fn leave_out(parts: &mut [__m256i; PARTS], count: usize) {
 ///
 /// # Safety
 /// There must be as many.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn in_turn(numbers: &[u16]) -> [__m256i; 2] {
+#[inline(always)]
+unsafe fn in_turn<I: Twins>(i: I, numbers: &[u16]) -> [I::Vector; 2] {
     // SAFETY: as the caller guarantees.
-    unsafe { [pair(numbers, &numbers[LANE..]), pair(&numbers[EIGHT..], &numbers[LANE + EIGHT..])] }
+    unsafe { [i.pair(numbers, &numbers[LANE..]), i.pair(&numbers[EIGHT..], &numbers[LANE + EIGHT..])] }
 }
 
 /// What tells the index of an element from its number and its field.
@@ -138,54 +135,39 @@ struct Chunk<'a> {
 
 impl Chunk<'_> {
     /// The indices of 32 elements.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn indices(&self, ranks: &[u16; 2 * LANE], fields: __m256i) -> [__m256i; 2] {
-        let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi8(1));
-        let classes = member(self.classes, fields);
-        let of_line = _mm256_and_si256(classes, _mm256_set1_epi8(CLASS));
-        let of_column = _mm256_and_si256(_mm256_srli_epi16::<3>(classes), _mm256_set1_epi8(CLASS));
-        let columns = of(&self.columns.counts, of_column);
-        let [low, high] = &self.columns.quotients;
-        let quotients = halves_of(of(low, of_column), of(high, of_column));
+    #[inline(always)]
+    fn indices<I: Twins>(&self, i: I, ranks: &[u16; LANES], fields: I::Vector) -> [I::Vector; 2] {
+        let classes = member(i, self.classes, fields);
+        let of_line = i.and(classes, i.byte(CLASS));
+        let of_column = i.and(i.right_halves::<3>(classes), i.byte(CLASS));
+        let columns = i.look_up(i.table(self.columns.counts), of_column);
+        let [low, high] = self.columns.quotients;
+        let quotients = i.zip_bytes(i.look_up(i.table(low), of_column), i.look_up(i.table(high), of_column));
         // The row, or one less, and what is left of the number.
-        let (wide, mut rows, mut rests) = (halves_of(columns, zero), [zero; 2], [zero; 2]);
+        let wide = i.zip_bytes(columns, i.nothing());
+        let (mut rows, mut rests) = ([i.nothing(); 2], [i.nothing(); 2]);
         // SAFETY: there are 32.
-        for (place, number) in unsafe { in_turn(ranks) }.into_iter().enumerate() {
-            rows[place] = _mm256_mulhi_epu16(number, quotients[place]);
-            rests[place] = _mm256_sub_epi16(number, _mm256_mullo_epi16(rows[place], wide[place]));
+        for (place, number) in unsafe { in_turn(i, ranks) }.into_iter().enumerate() {
+            rows[place] = i.high(number, quotients[place]);
+            rests[place] = i.sub_halves(number, i.multiply_halves(rows[place], wide[place]));
         }
-        let (row, rest) = (_mm256_packus_epi16(rows[0], rows[1]), _mm256_packus_epi16(rests[0], rests[1]));
-        let less = _mm256_cmpgt_epi8(columns, rest);
-        let row = _mm256_add_epi8(_mm256_add_epi8(row, one), less);
-        let rest = _mm256_sub_epi8(rest, _mm256_andnot_si256(less, columns));
-        let line = member(&self.lines.sorted, _mm256_add_epi8(of(&self.lines.starts, of_line), row));
-        let column = member(&self.columns.sorted, _mm256_add_epi8(of(&self.columns.starts, of_column), rest));
-        // Of each two bytes one is the length of a line, and one is one.
-        let length = _mm256_set1_epi16(0x0100 | self.length as i16);
-        let [one, other] = halves_of(line, column);
-        [_mm256_maddubs_epi16(one, length), _mm256_maddubs_epi16(other, length)]
+        let (row, rest) = (i.pack_halves(rows[0], rows[1]), i.pack_halves(rests[0], rests[1]));
+        let less = i.above_bytes(columns, rest);
+        let row = i.add_bytes(i.add_bytes(row, i.byte(1)), less);
+        let rest = i.sub_bytes(rest, i.without(less, columns));
+        let line = member(i, &self.lines.sorted, i.add_bytes(i.look_up(i.table(self.lines.starts), of_line), row));
+        let column =
+            member(i, &self.columns.sorted, i.add_bytes(i.look_up(i.table(self.columns.starts), of_column), rest));
+        i.indices(line, column, self.length as u8)
     }
 }
 
 /// Twice a class.
-const CLASS: i8 = 7 << 1;
-
-/// What a table has for each class.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn of(table: &[u8; 16], class: __m256i) -> __m256i {
-    // SAFETY: there are sixteen.
-    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.as_ptr().cast()) }), class)
-}
+const CLASS: u8 = 7 << 1;
 
 /// What a table of 64 has at some places.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn member(table: &[u8; MOST], places: __m256i) -> __m256i {
+#[inline(always)]
+fn member<I: Twins>(i: I, table: &[u8; MOST], places: I::Vector) -> I::Vector {
     let parts: &[[u8; LANE]] = table.as_chunks().0;
-    let (odd, upper) = (_mm256_slli_epi16::<3>(places), _mm256_slli_epi16::<2>(places));
-    let one = _mm256_blendv_epi8(of(&parts[0], places), of(&parts[1], places), odd);
-    let other = _mm256_blendv_epi8(of(&parts[2], places), of(&parts[3], places), odd);
-    _mm256_blendv_epi8(one, other, upper)
+    i.look_up_far(&[i.table(parts[0]), i.table(parts[1]), i.table(parts[2]), i.table(parts[3])], places)
 }

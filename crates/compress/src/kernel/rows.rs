@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::eight::EIGHT;
-use crate::kernel::wide::LANE;
+use crate::kernel::tables::EIGHT;
+use crate::kernel::tables::LANE;
 use crate::kernel::{Avx2, Avx512};
 use crate::outer::{COUNT_MAX, Divisor, Sum};
 

@@ -16,7 +16,9 @@ use std::arch::x86_64::{
 
 use crate::kernel::Plain;
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::{Avx2, Avx512};
+use crate::kernel::{Avx2, Avx512, tables::LANES_OF};
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+use crate::kernel::{Neon, neon};
 use crate::layout::Block;
 
 const MAGNITUDE: u32 = 0x7fff_ffff;
@@ -154,6 +156,29 @@ impl Compact for Avx2 {
 }
 
 /// Sixteen elements at once.
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+impl Compact for Neon {
+    #[inline(always)]
+    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
+        neon::reach(values, least)
+    }
+
+    #[inline(always)]
+    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
+        let (start, vectors) = (indices.len(), candidates.count.div_ceil(VECTOR));
+        indices.resize(start + VECTOR * vectors, 0);
+        let (keys, places) = (candidates.keys.as_chunks().0, candidates.places.as_chunks().0);
+        let mut count = start;
+        for (vector, (keys, places)) in keys.iter().zip(places).take(vectors).enumerate() {
+            let valid = 0xff >> (VECTOR * (vector + 1)).saturating_sub(candidates.count);
+            let Some(room) = indices[count..].first_chunk_mut() else { break };
+            count += neon::choose((keys, places), (least, valid), room);
+        }
+        indices.truncate(count);
+    }
+}
+
+/// The same.
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx512 {
     #[inline(always)]
@@ -168,25 +193,6 @@ impl Compact for Avx512 {
         unsafe { choose_avx2(candidates, least, indices) };
     }
 }
-
-/// For each mask of eight lanes the set ones in order, and then the first.
-#[cfg(target_arch = "x86_64")]
-pub(super) static LANES_OF: [[u32; 8]; 256] = {
-    let mut table = [[0; 8]; 256];
-    let mut mask = 0;
-    while mask < 256 {
-        let (mut lane, mut count) = (0, 0);
-        while lane < 8 {
-            if mask >> lane & 1 == 1 {
-                table[mask][count] = lane;
-                count += 1;
-            }
-            lane += 1;
-        }
-        mask += 1;
-    }
-    table
-};
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
@@ -377,6 +383,10 @@ mod tests {
         {
             Avx2::detect().into_iter().for_each(|avx2| check_with(avx2, chunk, k, expected));
             Avx512::detect().into_iter().for_each(|avx512| check_with(avx512, chunk, k, expected));
+        }
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        if let Some(crate::kernel::Level::Neon(neon)) = crate::kernel::Level::of(crate::Instructions::Neon) {
+            check_with(neon, chunk, k, expected);
         }
     }
 

@@ -4,8 +4,10 @@ use std::arch::x86_64::*;
 
 use crate::codec::{DISTANCE_BITS, Field, Ground, LANES, Round, Stream, Walk};
 use crate::kernel::arrange::put;
-use crate::kernel::places::{Begin, Found, Row, suits};
-use crate::kernel::wide::{LANE, load, numbers, refill, store};
+use crate::kernel::found::{Begin, Found, Row};
+use crate::kernel::places::suits;
+use crate::kernel::tables::LANE;
+use crate::kernel::wide::{load, numbers, refill, store};
 use crate::kernel::{Avx512, Level};
 
 /// A group of chunks, of which the indices are to be read from a stream.
@@ -32,7 +34,7 @@ impl Task<'_, '_> {
                     1 => take::<1>(&mut self),
                     _ => take::<ALL>(&mut self),
                 }
-                self.put();
+                self.put(proof);
             }
         }
         suits
@@ -52,8 +54,8 @@ impl Task<'_, '_> {
                     (_, 1) => take_two::<1, ALL>(&mut other, &mut one),
                     _ => take_two::<ALL, ALL>(&mut one, &mut other),
                 }
-                one.put();
-                other.put();
+                one.put(proof);
+                other.put(proof);
             }
         }
         suits
@@ -68,8 +70,8 @@ impl Task<'_, '_> {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,popcnt")]
-    fn put(&mut self) {
-        put(self.ground, (self.found, self.walks.len().div_ceil(LANE)), (self.walks, self.indices));
+    fn put(&mut self, proof: Avx512) {
+        put(proof, self.ground, (self.found, self.walks.len().div_ceil(LANE)), (self.walks, self.indices));
     }
 }
 

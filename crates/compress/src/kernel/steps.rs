@@ -1,8 +1,8 @@
 //! Steps from value to value of all states of a code at once, written.
 
 use crate::codec::{DISTANCE_BITS, Distances, Output, RAW_MAX, Slots, Step};
+use crate::kernel::tables::LANE;
 use crate::kernel::vectors::{Job, Vectors};
-use crate::kernel::wide::LANE;
 
 /// Writes rows of steps, the last row first. A row has a step for each state, the last state first; none has more bits than a state gives
 /// before it is refilled.

@@ -1,19 +1,16 @@
-//! The places of as many chunks as there can be states at once, where vectors have 256 bits.
+//! The places of as many chunks as there can be states at once, where vectors have 256 bits or are two of 128.
 //!
 //! States are words of 32 bits, numbers of elements have 16 and all else has 8, so that a step takes four vectors of states, two of
 //! numbers and one of everything else. Bytes lie in the order of the lanes. What comes of unpacking and packing them has
 //! the lanes 0 to 7 and 16 to 23 in the first vector of halves, and 0 to 3 and 16 to 19 in the first vector of words.
 
-use std::arch::x86_64::*;
-use std::hint::black_box;
-
-use crate::codec::{DISTANCE_BITS, Ground, LANES, RAW_MAX, Stream, Walk};
-use crate::kernel::Avx2;
-use crate::kernel::eight::{EIGHT, RANKS};
-use crate::kernel::gather::{LARGEST, Lists, OCTAVES, Row};
-use crate::kernel::narrow::put;
+use crate::codec::{DISTANCE_BITS, Ground, LANES, Stream, Walk};
+use crate::kernel::gather::{Append, FOUND, LARGEST, Lay, Lists, OCTAVES, Row};
+use crate::kernel::narrow::Put;
+use crate::kernel::network::Quarters;
 use crate::kernel::places::{STEPS, suits};
-use crate::kernel::wide::LANE;
+use crate::kernel::tables::{EIGHT, LANE, RANKS};
+use crate::kernel::twins::{Task, Twins};
 
 /// A group of chunks, of which the indices are to be read from a stream.
 pub(crate) struct Group<'a, 'b> {
@@ -23,53 +20,65 @@ pub(crate) struct Group<'a, 'b> {
     pub(crate) indices: &'a mut [u16],
 }
 
-/// Reads the indices of a group, or of two of which each has half of the lanes, if they are such as this can read.
-pub(crate) fn read<const N: usize>(_: Avx2, lists: &mut Lists, mut groups: [Group<'_, '_>; N]) -> bool {
-    let suits = groups.iter().all(|group| suits(group.ground, group.walks) && group.walks.len() <= LANES / N);
-    if suits {
-        // SAFETY: the value proves that the machine has the instructions.
-        unsafe { take(lists, &mut groups) };
+/// Reads the indices of a group, or of two of which each has half of the lanes; tells whether they are such as this can read.
+pub(crate) struct Places<'a, 'b, const N: usize> {
+    pub(crate) lists: &'a mut Lists,
+    pub(crate) groups: [Group<'a, 'b>; N],
+}
+
+impl<const N: usize> Task for Places<'_, '_, N> {
+    type Result = bool;
+
+    #[inline(always)]
+    fn run<I: Twins>(self, i: I) -> bool {
+        let Places { lists, mut groups } = self;
+        let suits = groups.iter().all(|group| suits(group.ground, group.walks) && group.walks.len() <= LANES / N);
+        if suits {
+            take(i, lists, &mut groups);
+        }
+        suits
     }
-    suits
 }
 
 /// Two vectors of halves.
-type Halves = [__m256i; 2];
+type Halves<I> = [<I as Quarters>::Vector; 2];
 /// Four vectors of words.
-type Wide = [__m256i; 4];
+type Wide<I> = [<I as Quarters>::Vector; 4];
 
 /// Takes steps until all values are found.
-#[target_feature(enable = "avx2,popcnt")]
-fn take<const N: usize>(lists: &mut Lists, groups: &mut [Group<'_, '_>; N]) {
+#[inline(always)]
+fn take<I: Twins, const N: usize>(i: I, lists: &mut Lists, groups: &mut [Group<'_, '_>; N]) {
     for (Group { ground, walks, .. }, first) in groups.iter_mut().zip(firsts::<N>()) {
-        lists.lay(ground, first, walks);
+        i.apart(Lay { lists, ground, first, walks });
     }
-    let (mut lanes, table) = (Lanes::new(lists, groups), Table::new([groups[0].ground, groups[N - 1].ground]));
+    let (mut lanes, table) = (Lanes::new(i, lists, groups), Table::new(i, [groups[0].ground, groups[N - 1].ground]));
     let mut ends = [[[0; 2]; WORDS]; N];
-    let zero = _mm256_setzero_si256();
-    let mut rows = [Row { ranks: [zero; 2], fields: zero }; EIGHT];
+    let mut rows = [Row { ranks: [[0; LANES]; 2], fields: [0; LANES] }; EIGHT];
     for _ in 0..STEPS / EIGHT {
-        if lanes.none_left() {
+        if lanes.none_left(i) {
             break;
         }
-        let (mut ahead, before) = (lanes.look_ahead(lists), lanes.left);
+        let (mut ahead, before) = (lanes.look_ahead(i, lists), lanes.left);
         let mut streams: [_; N] = std::array::from_fn(|_| Words { all: &[[0; 2]; WORDS], used: 0 });
         for ((words, group), end) in streams.iter_mut().zip(&*groups).zip(&mut ends) {
             words.all = group.stream.window(end);
         }
         for (rest, row) in (0..EIGHT).rev().zip(&mut rows) {
-            *row = lanes.turn((rest, &mut ahead), &table, &mut streams);
+            let (ranks, fields) = lanes.turn(i, (rest, &mut ahead), &table, &mut streams);
+            i.keep(ranks[0], &mut row.ranks[0]);
+            i.keep(ranks[1], &mut row.ranks[1]);
+            i.keep(fields, &mut row.fields);
         }
         for (words, group) in streams.iter().zip(&mut *groups) {
             group.stream.next += words.used;
         }
-        lists.append(&rows, _mm256_sub_epi8(lanes.first, before));
+        i.apart(Append { lists, rows: &rows, counts: i.bytes(i.sub_bytes(lanes.first, before)) });
     }
-    let (left, states) = (bytes(lanes.left), lanes.states());
+    let (left, states) = (i.bytes(lanes.left), lanes.states(i));
     for (Group { stream, ground, walks, indices }, first) in groups.iter_mut().zip(firsts::<N>()) {
         stream.states[..LANES / N].copy_from_slice(&states[first..first + LANES / N]);
         walks.iter_mut().zip(&left[first..]).for_each(|(walk, &left)| walk.fault |= left != u8::MAX);
-        put(ground, &mut lists.found()[first..], (walks, indices));
+        i.apart(Put { ground, found: &mut lists.found()[first..], walks, indices });
     }
 }
 
@@ -88,80 +97,67 @@ fn firsts<const N: usize>() -> impl Iterator<Item = usize> {
 }
 
 /// The table of distances in registers, and the bits of a place in a unit.
-struct Table {
+struct Table<I: Twins> {
     /// The numbers of the slots' segments.
-    segments: [__m256i; 4],
+    segments: [I::Vector; 4],
     /// What a segment has, by its number.
-    share: __m256i,
-    start: __m256i,
-    base: __m256i,
+    share: I::Vector,
+    start: I::Vector,
+    base: I::Vector,
     /// The number of the last segment of one unit, and of the one that is passed over.
-    single: __m256i,
-    passed: __m256i,
-    low: __m256i,
+    single: I::Vector,
+    passed: I::Vector,
+    low: I::Vector,
 }
 
-impl Table {
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn new([one, other]: [&Ground; 2]) -> Table {
+impl<I: Twins> Table<I> {
+    #[inline(always)]
+    fn new(i: I, [one, other]: [&Ground; 2]) -> Table<I> {
         let (a, b) = (&one.distances.bytes, &other.distances.bytes);
         // SAFETY: there are sixteen of each.
         unsafe {
             Table {
                 segments: [
-                    pair(&a.segments[0], &b.segments[0]),
-                    pair(&a.segments[1], &b.segments[1]),
-                    pair(&a.segments[2], &b.segments[2]),
-                    pair(&a.segments[3], &b.segments[3]),
+                    i.pair(&a.segments[0], &b.segments[0]),
+                    i.pair(&a.segments[1], &b.segments[1]),
+                    i.pair(&a.segments[2], &b.segments[2]),
+                    i.pair(&a.segments[3], &b.segments[3]),
                 ],
-                share: pair(&a.share, &b.share),
-                start: pair(&a.start, &b.start),
-                base: pair(&a.base, &b.base),
-                single: pair(&[a.single; LANE], &[b.single; LANE]),
-                passed: pair(&[a.passed; LANE], &[b.passed; LANE]),
-                low: pair(&[one.low as u8; LANE], &[other.low as u8; LANE]),
+                share: i.pair(&a.share, &b.share),
+                start: i.pair(&a.start, &b.start),
+                base: i.pair(&a.base, &b.base),
+                single: i.pair(&[a.single; LANE], &[b.single; LANE]),
+                passed: i.pair(&[a.passed; LANE], &[b.passed; LANE]),
+                low: i.pair(&[one.low as u8; LANE], &[other.low as u8; LANE]),
             }
         }
     }
-
-    /// The segments that some slots are of.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn segments(&self, slots: __m256i) -> __m256i {
-        let [a, b, c, d] = self.segments;
-        let (odd, upper) = (_mm256_slli_epi16::<3>(slots), _mm256_slli_epi16::<2>(slots));
-        let one = _mm256_blendv_epi8(_mm256_shuffle_epi8(a, slots), _mm256_shuffle_epi8(b, slots), odd);
-        let other = _mm256_blendv_epi8(_mm256_shuffle_epi8(c, slots), _mm256_shuffle_epi8(d, slots), odd);
-        _mm256_blendv_epi8(one, other, upper)
-    }
 }
 
-/// All chunks on their way. A mask has all bits of a lane set or none.
-struct Lanes {
+/// All chunks on their way.
+struct Lanes<I: Twins> {
     /// The lower and the upper halves of the states.
-    states: [Halves; 2],
+    states: [Halves<I>; 2],
     /// The field, and by how much the number of its next element is beyond its end: inside negative, and never so in a lane that has no values left.
-    field: Halves,
-    beyond: Halves,
-    octaves: __m256i,
+    field: Halves<I>,
+    beyond: Halves<I>,
+    octaves: I::Vector,
     /// The number of the field, and that of what is behind all fields.
-    number: __m256i,
-    last: __m256i,
+    number: I::Vector,
+    last: I::Vector,
     /// One less than how many values are still to be found, and than how many there are.
-    left: __m256i,
-    first: __m256i,
+    left: I::Vector,
+    first: I::Vector,
     /// Whether the next element has a value.
-    pending: __m256i,
+    pending: I::Vector,
 }
 
 /// The fields that follow.
-type Ahead = [Halves; EIGHT];
+type Ahead<I> = [Halves<I>; EIGHT];
 
-impl Lanes {
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn new<const N: usize>(lists: &Lists, groups: &[Group<'_, '_>; N]) -> Lanes {
+impl<I: Twins> Lanes<I> {
+    #[inline(always)]
+    fn new<const N: usize>(i: I, lists: &Lists, groups: &[Group<'_, '_>; N]) -> Lanes<I> {
         let (mut last, mut first, mut states) = ([0; LANES], [u8::MAX; LANES], [0; LANES]);
         for (Group { stream, walks, .. }, lane) in groups.iter().zip(firsts::<N>()) {
             states[lane..lane + LANES / N].copy_from_slice(&stream.states[..LANES / N]);
@@ -169,290 +165,205 @@ impl Lanes {
                 (*last, *first) = (walk.used as u8, (walk.count as u8).wrapping_sub(1));
             }
         }
-        let (first, zero) = (vector(&first), _mm256_setzero_si256());
-        let field = lists.firsts();
+        let (first, field) = (i.vector(&first), lists.firsts(i));
         Lanes {
-            states: halves_of_words(&states),
+            states: halves_of_words(i, &states),
             field,
-            beyond: open([less(field[0]), less(field[1])], first),
-            octaves: octaves(field),
-            number: zero,
-            last: vector(&last),
+            beyond: open(i, [less(i, field[0]), less(i, field[1])], first),
+            octaves: octaves(i, field),
+            number: i.nothing(),
+            last: i.vector(&last),
             left: first,
             first,
-            pending: zero,
+            pending: i.nothing(),
         }
     }
 
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn none_left(&self) -> bool {
-        _mm256_movemask_epi8(self.left) == -1
+    #[inline(always)]
+    fn none_left(&self, i: I) -> bool {
+        i.bits(self.left) == u32::MAX
     }
 
     /// Looks up the next fields.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn look_ahead(&mut self, lists: &Lists) -> Ahead {
-        self.number = _mm256_min_epu8(self.number, self.last);
+    #[inline(always)]
+    fn look_ahead(&mut self, i: I, lists: &Lists) -> Ahead<I> {
+        self.number = i.least_bytes(self.number, self.last);
         // SAFETY: what is behind all fields has no larger number.
-        unsafe { lists.fields_behind(self.number) }
+        unsafe { lists.fields_behind(i, self.number) }
     }
 
-    /// A step of each lane that has values left, after which so many follow before fields are looked up again. Returns what was found.
-    #[target_feature(enable = "avx2,popcnt")]
-    #[inline]
+    /// A step of each lane that has values left, after which so many follow before fields are looked up again. Returns the numbers of elements, and of their
+    /// fields with [`FOUND`].
+    #[inline(always)]
     fn turn<const N: usize>(
         &mut self,
-        (rest, ahead): (usize, &mut Ahead),
-        table: &Table,
+        i: I,
+        (rest, ahead): (usize, &mut Ahead<I>),
+        table: &Table<I>,
         streams: &mut [Words<'_>; N],
-    ) -> Row {
-        let zero = _mm256_setzero_si256();
+    ) -> (Halves<I>, I::Vector) {
         let [one, other] = self.beyond;
-        let inside = [_mm256_srai_epi16::<15>(one), _mm256_srai_epi16::<15>(other)];
-        let within = _mm256_packs_epi16(inside[0], inside[1]);
+        let inside = [i.negative_halves(one), i.negative_halves(other)];
+        let within = i.pack_masks(inside[0], inside[1]);
         // Inside a field: the slot's segment. Behind it: the next field. Nobody goes on behind the last.
         let [one, other] = self.states[0];
-        let slots = of_halves([_mm256_and_si256(one, half(0x3f)), _mm256_and_si256(other, half(0x3f))]);
-        let segments = table.segments(slots);
-        let pending = _mm256_blendv_epi8(self.pending, _mm256_cmpgt_epi8(table.passed, segments), within);
-        let field = choose(inside, self.field, ahead[0]);
-        let octaves = octaves(field);
+        let slots = i.pack_halves(i.and(one, i.half(SLOT)), i.and(other, i.half(SLOT)));
+        let segments = i.look_up_far(&table.segments, slots);
+        let pending = i.choose(within, i.above_bytes(table.passed, segments), self.pending);
+        let field = choose(i, inside, self.field, ahead[0]);
+        let octaves = octaves(i, field);
         // The bits that follow, and how far they lead.
-        let from = _mm256_blendv_epi8(self.octaves, table.low, within);
-        let to = _mm256_blendv_epi8(octaves, self.octaves, within);
-        let finer = _mm256_sub_epi8(from, to);
-        let double = _mm256_and_si256(_mm256_cmpgt_epi8(segments, table.single), within);
-        let width = _mm256_and_si256(pending, _mm256_sub_epi8(finer, double));
-        let share = _mm256_shuffle_epi8(table.share, segments);
-        let above = _mm256_sub_epi8(slots, _mm256_shuffle_epi8(table.start, segments));
-        let (mut states, mut raw) = (words(self.states), [zero; 4]);
-        for (place, ((states, raw), inside)) in states.iter_mut().zip(&mut raw).zip(words([inside, inside])).enumerate()
-        {
-            let whole = _mm256_mullo_epi32(_mm256_srli_epi32::<{ DISTANCE_BITS as i32 }>(*states), word(share, place));
-            let state = _mm256_blendv_epi8(*states, _mm256_add_epi32(whole, word(above, place)), inside);
-            let width = word(width, place);
-            *states = _mm256_srlv_epi32(state, width);
-            *raw = _mm256_sub_epi32(state, _mm256_sllv_epi32(*states, width));
+        let from = i.choose(within, table.low, self.octaves);
+        let to = i.choose(within, self.octaves, octaves);
+        let finer = i.sub_bytes(from, to);
+        let double = i.and(i.above_bytes(segments, table.single), within);
+        let width = i.and(pending, i.sub_bytes(finer, double));
+        let share = i.look_up(table.share, segments);
+        let above = i.sub_bytes(slots, i.look_up(table.start, segments));
+        let (mut states, mut raw) = (words(i, self.states), [i.nothing(); 4]);
+        let all_inside = words(i, [inside, inside]);
+        for (place, ((states, raw), inside)) in states.iter_mut().zip(&mut raw).zip(all_inside).enumerate() {
+            let whole = i.multiply_words(i.right_words::<{ DISTANCE_BITS as i32 }>(*states), word(i, share, place));
+            let state = i.choose(inside, i.add_words(whole, word(i, above, place)), *states);
+            let width = word(i, width, place);
+            *states = i.right_by(state, width);
+            *raw = i.sub_words(state, i.left_by(*states, width));
         }
-        let raw = of_words(raw);
-        self.states = refill(states, streams);
+        let raw = [i.pack_words(raw[0], raw[1]), i.pack_words(raw[2], raw[3])];
+        self.states = refill(i, states, streams);
         for place in 0..rest {
-            ahead[place] = choose(inside, ahead[place], ahead[place + 1]);
+            ahead[place] = choose(i, inside, ahead[place], ahead[place + 1]);
         }
-        let number = _mm256_add_epi8(self.number, _mm256_add_epi8(within, byte(1)));
-        let mut beyond = [zero; 2];
-        let (bases, powers) = (halves(_mm256_shuffle_epi8(table.base, segments), zero), powers(finer));
+        let number = i.add_bytes(self.number, i.add_bytes(within, i.byte(1)));
+        let mut beyond = [i.nothing(); 2];
+        let (bases, powers) = (i.zip_bytes(i.look_up(table.base, segments), i.nothing()), powers(i, finer));
         for place in 0..2 {
-            let (old, less) = (self.beyond[place], less(field[place]));
-            let further = _mm256_mullo_epi16(_mm256_blendv_epi8(old, bases[place], inside[place]), powers[place]);
-            let from = _mm256_blendv_epi8(less, old, inside[place]);
-            beyond[place] = _mm256_add_epi16(_mm256_add_epi16(further, from), raw[place]);
+            let (old, less) = (self.beyond[place], less(i, field[place]));
+            let further = i.multiply_halves(i.choose(inside[place], bases[place], old), powers[place]);
+            let from = i.choose(inside[place], old, less);
+            beyond[place] = i.add_halves(i.add_halves(further, from), raw[place]);
         }
-        let ends = _mm256_packs_epi16(beyond[0], beyond[1]);
-        let found = _mm256_and_si256(pending, _mm256_cmpgt_epi8(zero, ends));
-        let ranks = [_mm256_sub_epi16(beyond[0], less(field[0])), _mm256_sub_epi16(beyond[1], less(field[1]))];
-        let counts = halves(found, found);
-        let left = _mm256_add_epi8(self.left, found);
+        let found = i.and(pending, i.negative(beyond[0], beyond[1]));
+        let ranks = [i.sub_halves(beyond[0], less(i, field[0])), i.sub_halves(beyond[1], less(i, field[1]))];
+        let counts = i.zip_bytes(found, found);
+        let left = i.add_bytes(self.left, found);
         (self.field, self.octaves, self.number) = (field, octaves, number);
-        (self.left, self.pending) = (left, _mm256_andnot_si256(found, pending));
-        self.beyond = open([_mm256_sub_epi16(beyond[0], counts[0]), _mm256_sub_epi16(beyond[1], counts[1])], left);
-        Row { ranks, fields: _mm256_or_si256(number, _mm256_and_si256(found, byte(Row::FOUND))) }
+        (self.left, self.pending) = (left, i.without(found, pending));
+        self.beyond = open(i, [i.sub_halves(beyond[0], counts[0]), i.sub_halves(beyond[1], counts[1])], left);
+        (ranks, i.or(number, i.and(found, i.byte(FOUND))))
     }
 
     /// The states in order.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn states(&self) -> [u32; LANES] {
+    #[inline(always)]
+    fn states(&self, i: I) -> [u32; LANES] {
         let mut all = [0; LANES];
         let quarters: &mut [[u32; 4]] = all.as_chunks_mut().0;
-        for (place, states) in words(self.states).into_iter().enumerate() {
-            let halves = [_mm256_castsi256_si128(states), _mm256_extracti128_si256::<1>(states)];
-            for (half, states) in halves.into_iter().enumerate() {
-                // SAFETY: there are four.
-                unsafe { _mm_storeu_si128(quarters[4 * half + place].as_mut_ptr().cast(), states) };
+        for (place, states) in words(i, self.states).into_iter().enumerate() {
+            // SAFETY: there are four each.
+            unsafe {
+                i.store(i.one(states), quarters[place].as_mut_ptr());
+                i.store(i.other(states), quarters[4 + place].as_mut_ptr());
             }
         }
         all
     }
 }
 
+/// The bits of a slot.
+const SLOT: u16 = (1 << DISTANCE_BITS) - 1;
+
 /// The lower and the upper halves of words.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn halves_of_words(all: &[u32; LANES]) -> [Halves; 2] {
-    let (quarters, mut words): (&[[u32; 4]], _) = (all.as_chunks().0, [_mm256_setzero_si256(); 4]);
+#[inline(always)]
+fn halves_of_words<I: Twins>(i: I, all: &[u32; LANES]) -> [Halves<I>; 2] {
+    let (quarters, mut words): (&[[u32; 4]], _) = (all.as_chunks().0, [i.nothing(); 4]);
     for (place, words) in words.iter_mut().enumerate() {
         // SAFETY: there are four.
-        *words = unsafe { pair(&quarters[place], &quarters[4 + place]) };
+        *words = unsafe { i.pair(&quarters[place], &quarters[4 + place]) };
     }
-    let [a, b, c, d] = words;
-    [of_words([lower(a), lower(b), lower(c), lower(d)]), of_words([upper(a), upper(b), upper(c), upper(d)])]
+    both_halves(i, words)
+}
+
+#[inline(always)]
+fn both_halves<I: Twins>(i: I, [a, b, c, d]: Wide<I>) -> [Halves<I>; 2] {
+    [[i.lower(a, b), i.lower(c, d)], [i.upper(a, b), i.upper(c, d)]]
 }
 
 /// Gives each state that has become small a word.
-#[target_feature(enable = "avx2,popcnt")]
-#[inline]
-fn refill<const N: usize>(states: Wide, streams: &mut [Words<'_>; N]) -> [Halves; 2] {
-    let ([a, b, c, d], zero) = (states, _mm256_setzero_si256());
-    let lower = of_words([lower(a), lower(b), lower(c), lower(d)]);
-    let upper = of_words([upper(a), upper(b), upper(c), upper(d)]);
-    let small = [_mm256_cmpeq_epi16(upper[0], zero), _mm256_cmpeq_epi16(upper[1], zero)];
-    let mask = _mm256_movemask_epi8(_mm256_packs_epi16(small[0], small[1])) as u32;
-    let mut eights = [_mm_setzero_si128(); 4];
+#[inline(always)]
+fn refill<I: Twins, const N: usize>(i: I, states: Wide<I>, streams: &mut [Words<'_>; N]) -> [Halves<I>; 2] {
+    let [lower, upper] = both_halves(i, states);
+    let small = [i.zero_halves(upper[0]), i.zero_halves(upper[1])];
+    let mask = i.bits(i.pack_masks(small[0], small[1]));
+    let mut eights = [i.one(i.nothing()); 4];
     for (place, eight) in eights.iter_mut().enumerate() {
-        *eight = next(&mut streams[place * N / 4], mask >> (EIGHT * place) & 0xff);
+        *eight = next(i, &mut streams[place * N / 4], mask >> (EIGHT * place) & 0xff);
     }
     let [a, b, c, d] = eights;
-    [choose(small, [join(a, c), join(b, d)], lower), choose(small, lower, upper)]
+    [choose(i, small, [i.join(a, c), i.join(b, d)], lower), choose(i, small, lower, upper)]
 }
 
 /// The next words, one for each of some lanes of eight.
-#[target_feature(enable = "avx2,popcnt")]
-#[inline]
-fn next(words: &mut Words<'_>, mask: u32) -> __m128i {
+#[inline(always)]
+fn next<I: Twins>(i: I, words: &mut Words<'_>, mask: u32) -> I::Twin {
     debug_assert!(words.used + EIGHT <= WORDS);
     // SAFETY: no lane takes more than a word in each of eight steps, and there are eight more; there are sixteen bytes.
-    let (next, ranks) = unsafe {
-        (
-            _mm_loadu_si128(words.all.as_ptr().add(words.used).cast()),
-            _mm_loadu_si128(RANKS[mask as usize % RANKS.len()].as_ptr().cast()),
-        )
-    };
+    let (next, ranks) =
+        unsafe { (i.load(words.all.as_ptr().add(words.used)), i.load(RANKS[mask as usize % RANKS.len()].as_ptr())) };
     words.used += mask.count_ones() as usize;
-    _mm_shuffle_epi8(next, ranks)
+    i.shuffle(next, ranks)
 }
 
 /// How far the next elements are beyond the ends of their fields: of a lane that has no values left they are not inside.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn open(beyond: Halves, left: __m256i) -> Halves {
-    let least = halves(_mm256_setzero_si256(), _mm256_andnot_si256(left, byte(0x80)));
-    [_mm256_max_epi16(beyond[0], least[0]), _mm256_max_epi16(beyond[1], least[1])]
+#[inline(always)]
+fn open<I: Twins>(i: I, beyond: Halves<I>, left: I::Vector) -> Halves<I> {
+    let least = i.zip_bytes(i.nothing(), i.without(left, i.byte(0x80)));
+    [i.most_halves(beyond[0], least[0]), i.most_halves(beyond[1], least[1])]
 }
 
 /// The negative number of a field's elements.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn less(field: __m256i) -> __m256i {
-    _mm256_or_si256(field, half(LARGEST.wrapping_neg()))
+#[inline(always)]
+fn less<I: Twins>(i: I, field: I::Vector) -> I::Vector {
+    i.or(field, i.half(LARGEST.wrapping_neg()))
 }
 
 /// The octaves of fields.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn octaves([one, other]: Halves) -> __m256i {
-    of_halves([_mm256_srli_epi16::<{ OCTAVES }>(one), _mm256_srli_epi16::<{ OCTAVES }>(other)])
+#[inline(always)]
+fn octaves<I: Twins>(i: I, [one, other]: Halves<I>) -> I::Vector {
+    i.pack_halves(i.right_halves::<OCTAVES>(one), i.right_halves::<OCTAVES>(other))
 }
 
 /// Two to the power of numbers below 16.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn powers(numbers: __m256i) -> Halves {
-    let (few, many) = (_mm_set1_epi64x(0), _mm_set1_epi64x(0x8040_2010_0804_0201_u64 as i64));
-    let table = |table| _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), numbers);
-    halves(table(_mm_unpacklo_epi64(many, few)), table(_mm_unpacklo_epi64(few, many)))
+#[inline(always)]
+fn powers<I: Twins>(i: I, numbers: I::Vector) -> Halves<I> {
+    const FEW: [u8; LANE] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
+    const MANY: [u8; LANE] = [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128];
+    i.zip_bytes(i.look_up(i.table(FEW), numbers), i.look_up(i.table(MANY), numbers))
 }
 
-#[target_feature(enable = "avx2")]
-#[inline]
-fn choose(mask: Halves, one: Halves, other: Halves) -> Halves {
-    [_mm256_blendv_epi8(other[0], one[0], mask[0]), _mm256_blendv_epi8(other[1], one[1], mask[1])]
-}
-
-/// Bytes with upper bytes as halves.
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn halves(bytes: __m256i, uppers: __m256i) -> Halves {
-    [_mm256_unpacklo_epi8(bytes, uppers), _mm256_unpackhi_epi8(bytes, uppers)]
+#[inline(always)]
+fn choose<I: Twins>(i: I, mask: Halves<I>, one: Halves<I>, other: Halves<I>) -> Halves<I> {
+    [i.choose(mask[0], one[0], other[0]), i.choose(mask[1], one[1], other[1])]
 }
 
 /// Lower and upper halves as words.
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn words([lower, upper]: [Halves; 2]) -> Wide {
-    let ([a, b], [c, d]) = (lower, upper);
-    [_mm256_unpacklo_epi16(a, c), _mm256_unpackhi_epi16(a, c), _mm256_unpacklo_epi16(b, d), _mm256_unpackhi_epi16(b, d)]
+#[inline(always)]
+fn words<I: Twins>(i: I, [[a, b], [c, d]]: [Halves<I>; 2]) -> Wide<I> {
+    let ([e, f], [g, h]) = (i.zip_halves(a, c), i.zip_halves(b, d));
+    [e, f, g, h]
 }
 
 /// The bytes of a vector of words.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn word(bytes: __m256i, place: usize) -> __m256i {
-    let none = 0x8080_8000_u32 as i32;
-    let first = none + 4 * place as i32;
-    let places = _mm256_broadcastsi128_si256(_mm_setr_epi32(first, first + 1, first + 2, first + 3));
-    _mm256_shuffle_epi8(bytes, places)
+#[inline(always)]
+fn word<I: Twins>(i: I, bytes: I::Vector, place: usize) -> I::Vector {
+    i.look_up(bytes, i.table(WORD[place]))
 }
 
-/// Halves as bytes, and words as halves, if they are small enough.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn of_halves([one, other]: Halves) -> __m256i {
-    _mm256_packus_epi16(one, other)
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn of_words([a, b, c, d]: Wide) -> Halves {
-    [_mm256_packus_epi32(a, b), _mm256_packus_epi32(c, d)]
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn lower(words: __m256i) -> __m256i {
-    _mm256_blend_epi16::<0b1010_1010>(words, _mm256_setzero_si256())
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn upper(words: __m256i) -> __m256i {
-    _mm256_srli_epi32::<{ RAW_MAX as i32 }>(words)
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn byte(byte: u8) -> __m256i {
-    _mm256_set1_epi8(byte as i8)
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn half(half: u16) -> __m256i {
-    _mm256_set1_epi16(half as i16)
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn vector(bytes: &[u8; LANES]) -> __m256i {
-    // SAFETY: there are as many as a vector has.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn bytes(vector: __m256i) -> [u8; LANES] {
-    let mut bytes = [0; LANES];
-    // SAFETY: there is room for as many as a vector has.
-    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), vector) };
-    // Taken out of the vector one by one they would take twice as many instructions.
-    *black_box(&bytes)
-}
-
-/// Sixteen bytes and sixteen bytes.
-///
-/// # Safety
-/// There must be as many.
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) unsafe fn pair<T>(one: &[T], other: &[T]) -> __m256i {
-    // SAFETY: as the caller guarantees.
-    unsafe { join(_mm_loadu_si128(one.as_ptr().cast()), _mm_loadu_si128(other.as_ptr().cast())) }
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn join(one: __m128i, other: __m128i) -> __m256i {
-    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(one), other)
-}
+/// For each quarter of a twin its bytes as the lowest of words.
+const WORD: [[u8; LANE]; 4] = {
+    let (mut all, mut byte) = ([[0x80; LANE]; 4], 0);
+    while byte < LANE {
+        all[byte / 4][byte % 4 * 4] = byte as u8;
+        byte += 1;
+    }
+    all
+};

@@ -6,9 +6,7 @@ use std::arch::x86_64::{
 };
 
 use crate::codec::{RAW_MAX, Round, Stream};
-
-/// Lanes of a vector.
-pub(super) const LANE: usize = 16;
+use crate::kernel::tables::LANE;
 
 /// The states of a stream from a lane on.
 #[target_feature(enable = "avx512f")]

@@ -5,13 +5,11 @@ use crate::codec::ans::{bits_in_turn, even_bits_in_turn, leans_one_by_one, pairs
 use crate::codec::model::{Element, Ground, Path, Shares, Walk};
 use crate::kernel::Level;
 #[cfg(target_arch = "x86_64")]
+use crate::kernel::{arrange, found, sixteen::Task};
 use crate::kernel::{
-    arrange,
     bits::{self, Bits, Headers, Pairs},
     gather::Lists,
-    places,
-    sixteen::Task,
-    thirty_two::{self, Group},
+    thirty_two::{Group, Places},
 };
 
 /// What a section is read from.
@@ -35,21 +33,15 @@ pub(crate) struct Stream<'a> {
     /// The next word. What comes past the end is zeros.
     pub(crate) next: usize,
     /// The last words, and zeros.
-    #[cfg(target_arch = "x86_64")]
     last: [[u8; 2]; 2 * LANES],
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn new(states: [u32; LANES], words: &'a [[u8; 2]]) -> Stream<'a> {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let mut last = [[0; 2]; 2 * LANES];
-            let tail = &words[words.len().saturating_sub(LANES)..];
-            last[..tail.len()].copy_from_slice(tail);
-            Stream { states, words, next: 0, last }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        Stream { states, words, next: 0 }
+        let mut last = [[0; 2]; 2 * LANES];
+        let tail = &words[words.len().saturating_sub(LANES)..];
+        last[..tail.len()].copy_from_slice(tail);
+        Stream { states, words, next: 0, last }
     }
 
     #[inline(always)]
@@ -75,7 +67,6 @@ impl<'a> Stream<'a> {
     }
 
     /// The next words. Nothing is called on the way to them, since a caller that has its vectors in registers would have to put them all away.
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn round(&self) -> Round<'_> {
         let words = self.words.get(self.next..).and_then(<[_]>::first_chunk);
@@ -85,10 +76,7 @@ impl<'a> Stream<'a> {
         });
         Round { words, used: 0 }
     }
-}
 
-#[cfg(target_arch = "x86_64")]
-impl<'a> Stream<'a> {
     /// So many words from the next one on.
     #[inline(always)]
     pub(crate) fn window<'b, const N: usize>(&self, end: &'b mut [[u8; 2]; N]) -> &'b [[u8; 2]; N]
@@ -106,14 +94,12 @@ impl<'a> Stream<'a> {
 }
 
 /// As many words as all states take once.
-#[cfg(target_arch = "x86_64")]
 pub(crate) struct Round<'a> {
     words: &'a [[u8; 2]; LANES],
     /// How many of them were taken.
     pub(crate) used: usize,
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Round<'_> {
     /// The words for so many states, none of which had one.
     #[inline(always)]
@@ -140,8 +126,7 @@ pub(crate) struct Order {
     bits: Vec<u64>,
     /// For the vectors of each kind.
     #[cfg(target_arch = "x86_64")]
-    found: Option<places::Found>,
-    #[cfg(target_arch = "x86_64")]
+    found: Option<found::Found>,
     lists: Option<Box<Lists>>,
 }
 
@@ -168,7 +153,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the bits of each chunk at once, if all states have a full one and the machine has vectors.
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn bits_at_once(&mut self, counts: &[usize; LANES], zeros: Option<Zeros<'_>>, bits: &mut [u8]) -> bool {
         let full = self.lanes > 1 && counts[..self.lanes].iter().all(|&count| count == bits::VALUES);
@@ -200,12 +184,10 @@ impl<'a> Reader<'a> {
         {
             return;
         }
-        #[cfg(target_arch = "x86_64")]
-        if let Level::Avx2(proof) = one.level
-            && thirty_two::read(
-                proof,
-                one.spare.lists.get_or_insert_default(),
-                [
+        if one.level.has_twins() {
+            let both = Places {
+                lists: one.spare.lists.get_or_insert_default(),
+                groups: [
                     Group { stream: &mut one.stream, ground, walks, indices },
                     Group {
                         stream: &mut other.stream,
@@ -214,9 +196,10 @@ impl<'a> Reader<'a> {
                         indices: other_indices,
                     },
                 ],
-            )
-        {
-            return;
+            };
+            if one.level.run_twins(both) == Some(true) {
+                return;
+            }
         }
         one.places(ground, walks, indices);
         other.places(other_ground, other_walks, other_indices);
@@ -306,18 +289,17 @@ impl Coding for Reader<'_> {
     #[inline(always)]
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
         #[cfg(target_arch = "x86_64")]
-        let read = match self.level {
-            Level::Avx512(proof) => self.task((ground, walks, indices)).read(proof),
-            Level::Avx2(proof) => thirty_two::read(
-                proof,
-                self.spare.lists.get_or_insert_default(),
-                [Group { stream: &mut self.stream, ground, walks, indices }],
-            ),
-            Level::Plain => false,
-        };
-        #[cfg(target_arch = "x86_64")]
-        if read {
+        if let Level::Avx512(proof) = self.level
+            && self.task((ground, walks, indices)).read(proof)
+        {
             return;
+        }
+        if self.level.has_twins() {
+            let lists = self.spare.lists.get_or_insert_default();
+            let places = Places { lists, groups: [Group { stream: &mut self.stream, ground, walks, indices }] };
+            if self.level.run_twins(places) == Some(true) {
+                return;
+            }
         }
         self.walk(ground, walks, indices);
     }
@@ -339,18 +321,15 @@ impl Coding for Reader<'_> {
         zero: Bit,
         tables: [&Shares<M>; N],
     ) -> Option<[[u32; N]; LANES]> {
-        #[cfg(target_arch = "x86_64")]
         if self.lanes > 1 {
             let (stream, tables) = (&mut self.stream, tables.map(Shares::starts));
             return self.level.run(Headers { stream, zero: zero.0, tables, lanes: self.lanes }).flatten();
         }
-        let _ = (zero, tables);
         None
     }
 
     #[inline(always)]
     fn bits(&mut self, counts: &[usize; LANES], zeros: Zeros<'_>, bits: &mut [u8]) {
-        #[cfg(target_arch = "x86_64")]
         if self.bits_at_once(counts, Some(zeros), bits) {
             return;
         }
@@ -359,7 +338,6 @@ impl Coding for Reader<'_> {
 
     #[inline(always)]
     fn even_bits(&mut self, counts: &[usize; LANES], bits: &mut [u8]) {
-        #[cfg(target_arch = "x86_64")]
         if self.bits_at_once(counts, None, bits) {
             return;
         }
@@ -368,7 +346,6 @@ impl Coding for Reader<'_> {
 
     #[inline(always)]
     fn pairs<const M: usize>(&mut self, tables: [&Shares<M>; 2], pairs: &mut [[u8; 2]]) {
-        #[cfg(target_arch = "x86_64")]
         if self.lanes > 1 {
             let (rounds, rest) = pairs.split_at_mut(pairs.len() / self.lanes * self.lanes);
             let (stream, tables_) = (&mut self.stream, tables.map(Shares::starts));

@@ -191,7 +191,6 @@ proptest! {
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
     fn vectors_write_steps_as_plain_code_does(
         table in 0_u64..8, lanes in prop::sample::select(vec![LANES / 2, LANES]),
         states in any::<[u32; LANES]>(), noise in prop::collection::vec(any::<[u16; 2]>(), 0..8 * LANES),
@@ -208,7 +207,7 @@ proptest! {
         let new = || Output { states: states.map(|state| state.max(LEAST)), words: vec![[0; 2]; steps.len() + LANES], place: 0 };
         let mut plain = new();
         plain.rows(distances, (lanes, &steps));
-        let all = [crate::Instructions::Avx2, crate::Instructions::Avx512];
+        let all = [crate::Instructions::Neon, crate::Instructions::Avx2, crate::Instructions::Avx512];
         for level in all.into_iter().filter_map(Level::of) {
             let mut vectors = new();
             let job = crate::kernel::steps::Write { output: &mut vectors, distances, lanes, rows: &steps };
@@ -242,7 +241,8 @@ fn an_element_behind_the_last_is_a_fault() {
     let (ground, mut walks) = lay(4096, Level::Plain);
     writer.places(&ground, &mut walks, &mut [7, 4095].repeat(LANES));
     writer.finish(&mut bytes);
-    let all = [crate::Instructions::Plain, crate::Instructions::Avx2, crate::Instructions::Avx512];
+    let all =
+        [crate::Instructions::Plain, crate::Instructions::Neon, crate::Instructions::Avx2, crate::Instructions::Avx512];
     for level in all.into_iter().filter_map(Level::of) {
         let read = |elements| {
             let ((ground, mut walks), mut indices) = (lay(elements, level), vec![0; 2 * LANES]);

@@ -3,11 +3,9 @@
 use std::cell::Cell;
 
 use crate::codec::ans::{Coding, LANES, LEAST, RAW_MAX, SHARE_BITS, Slots, Symbols, WORD_BITS};
-#[cfg(target_arch = "x86_64")]
 use crate::codec::model::DISTANCE_BITS;
 use crate::codec::model::{Distances, Ground, Step, Targets, Walk, plan};
 use crate::kernel::Level;
-#[cfg(target_arch = "x86_64")]
 use crate::kernel::steps::Write;
 
 /// Collects symbols and writes them in reverse.
@@ -92,15 +90,12 @@ impl Writer {
 
     #[inline(always)]
     fn write_steps(&self, output: &mut Output, &Walked { distances, low, .. }: &Walked, steps: &[Step]) {
-        #[cfg(target_arch = "x86_64")]
         if self.lanes > 1 && low + 1 + DISTANCE_BITS <= RAW_MAX {
             let written = self.level.run(Write { output, distances, lanes: self.lanes, rows: steps });
             if written.is_some() {
                 return;
             }
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (self.level, low);
         output.rows(distances, (self.lanes, steps));
     }
 }

@@ -85,7 +85,6 @@ impl Slot {
 }
 
 /// The same in tables of bytes, which vectors look up without going to memory.
-#[cfg(target_arch = "x86_64")]
 #[derive(Debug, Default)]
 pub(crate) struct Bytes {
     /// The number of each slot's segment, sixteen slots after the others.
@@ -99,7 +98,6 @@ pub(crate) struct Bytes {
     pub(crate) passed: u8,
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Bytes {
     fn own(&mut self, segment: Segment, Slots { start, share }: Slots) {
         let number = usize::from(segment.number);
@@ -117,7 +115,6 @@ impl Bytes {
 /// A table of segments.
 #[derive(Debug)]
 pub(crate) struct Distances {
-    #[cfg(target_arch = "x86_64")]
     pub(crate) bytes: Bytes,
     pub(crate) by_slot: [Slot; SLOTS],
     /// The slots of each segment by its number; what takes none has number 0.
@@ -131,14 +128,8 @@ impl Distances {
     fn new(single: usize, shares: &[u8]) -> Distances {
         let passed = Segment { number: shares.len() as u8 + 1, base: 0, double: false, skip: true };
         let slots = [Slots { start: 0, share: 1 }; SEGMENTS_MAX];
-        let mut table = Distances {
-            #[cfg(target_arch = "x86_64")]
-            bytes: Bytes::default(),
-            by_slot: [Slot(0); SLOTS],
-            slots,
-            by_unit: Vec::new(),
-            passed,
-        };
+        let mut table =
+            Distances { bytes: Bytes::default(), by_slot: [Slot(0); SLOTS], slots, by_unit: Vec::new(), passed };
         let mut start = 0;
         for (number, share) in (1..).zip(shares.iter().map(|&share| u32::from(share))) {
             let (base, double) = (table.by_unit.len() as u8, usize::from(number) > single);
@@ -156,7 +147,6 @@ impl Distances {
         let Slots { start, share } = slots;
         self.slots[usize::from(segment.number)] = slots;
         (start..start + share).for_each(|slot| self.by_slot[slot as usize] = Slot::new(segment, slots, slot));
-        #[cfg(target_arch = "x86_64")]
         self.bytes.own(segment, slots);
     }
 

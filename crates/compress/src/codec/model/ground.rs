@@ -12,7 +12,6 @@ use crate::codec::model::cut::{Cut, Geometry};
 use crate::codec::model::distance::{Distances, table_of};
 use crate::codec::model::marks::{CLASSES, Marks, Side, View};
 use crate::kernel::Level;
-#[cfg(target_arch = "x86_64")]
 use crate::kernel::fields::Lay;
 
 /// Most fields of a chunk.
@@ -78,7 +77,6 @@ pub(crate) struct Ground {
     pub(crate) distances: &'static Distances,
     pub(crate) low: u32,
     /// Most lines of a band, or columns of a block: vectors hold only so many.
-    #[cfg(target_arch = "x86_64")]
     pub(crate) widest: usize,
 }
 
@@ -105,19 +103,8 @@ impl Ground {
         }
         let line_counts = lines.counts_of(&fields[..pairs.len()], Field::line_class);
         let column_counts = columns.counts_of(&fields[..pairs.len()], Field::column_class);
-        #[cfg(target_arch = "x86_64")]
         let widest = lines.widest().max(columns.widest());
-        Ground {
-            lines,
-            columns,
-            pairs: fields,
-            line_counts,
-            column_counts,
-            distances,
-            low,
-            #[cfg(target_arch = "x86_64")]
-            widest,
-        }
+        Ground { lines, columns, pairs: fields, line_counts, column_counts, distances, low, widest }
     }
 
     /// Finds where elements lie in their fields.
@@ -155,11 +142,9 @@ fn lay(
     [lines, columns]: [&[u16; FIELDS_ROOM]; 2],
     fields: &mut [Field; WALK_ROOM],
 ) -> usize {
-    #[cfg(target_arch = "x86_64")]
     if let Some(used) = level.run(Lay { pairs, lines, columns, fields }) {
         return used;
     }
-    let _ = level;
     let mut used = 0;
     for (&pair, (&lines, &columns)) in pairs.iter().zip(lines.iter().zip(columns)) {
         let len = u32::from(lines) * u32::from(columns);

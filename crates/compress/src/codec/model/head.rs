@@ -29,7 +29,6 @@ impl<const M: usize> Shares<M> {
         (sum <= ALL).then_some(Shares(starts))
     }
 
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn starts(&self) -> &[u16] {
         &self.0
     }

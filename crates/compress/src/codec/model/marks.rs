@@ -6,9 +6,7 @@ use crate::codec::ans::Coding;
 use crate::codec::model::cut::Geometry;
 use crate::codec::model::ground::{FIELDS_ROOM, Field};
 use crate::codec::model::head::Head;
-use crate::kernel::Level;
-#[cfg(target_arch = "x86_64")]
-use crate::kernel::classes;
+use crate::kernel::{Level, classes};
 
 /// How crowded a line or column can be.
 pub(crate) const CLASSES: usize = 6;
@@ -50,7 +48,6 @@ pub(crate) struct Classes {
     /// How many there are.
     pub(crate) counts: ByClass,
     /// For vectors, [`quotient`] of that.
-    #[cfg(target_arch = "x86_64")]
     pub(crate) quotients: ByClass,
 }
 
@@ -58,18 +55,12 @@ impl Classes {
     #[inline(always)]
     fn new(starts: ByClass) -> Classes {
         let counts = std::array::from_fn(|class| starts[(class + 1).min(starts.len() - 1)] - starts[class]);
-        Classes {
-            starts,
-            counts,
-            #[cfg(target_arch = "x86_64")]
-            quotients: counts.map(quotient),
-        }
+        Classes { starts, counts, quotients: counts.map(quotient) }
     }
 }
 
 /// What vectors of bytes look up of a group of few members: by twice the class where its members begin, how many there are, and the lower and
 /// the upper byte of [`quotient`] of that; and the members, class by class.
-#[cfg(target_arch = "x86_64")]
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) starts: [u8; 16],
@@ -78,7 +69,6 @@ pub(crate) struct Tables {
     pub(crate) sorted: [u8; Tables::MOST],
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Tables {
     /// Most members; of more nothing is told.
     pub(crate) const MOST: usize = 64;
@@ -99,7 +89,6 @@ impl Tables {
 
 /// `2^16` divided by so many, rounded down; one less for one, and nothing for none. A number below `2^12` times that is the number's
 /// quotient, or one less.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn quotient(number: u16) -> u16 {
     (1_u32 << 16).checked_div(number.into()).unwrap_or(0).min(u16::MAX.into()) as u16
 }
@@ -134,11 +123,9 @@ fn starts(marks: &[[u8; 2]]) -> ByClass {
 /// Sorts the members of a group by class, and tells where each class begins.
 #[inline(always)]
 fn sort(marks: &[[u8; 2]], sorted: &mut [u16], level: Level) -> ByClass {
-    #[cfg(target_arch = "x86_64")]
     if let Some(starts) = classes::sort(level, marks, sorted) {
         return starts;
     }
-    let _ = level;
     let starts = starts(marks);
     let mut ends = Ends::new(&starts);
     for (member, &[class, _]) in (0_u16..).zip(marks) {
@@ -176,7 +163,6 @@ pub(crate) struct Side {
     sorted: Vec<u16>,
     groups: Vec<(Range<usize>, Classes)>,
     /// The tables of each group, where vectors are such as need them.
-    #[cfg(target_arch = "x86_64")]
     tables: Vec<Tables>,
 }
 
@@ -185,19 +171,12 @@ impl Side {
     pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>, level: Level) -> Side {
         // No leaning, one to plus, one to minus: 0, 1, 3.
         let leans = marks.iter().map(|&[_, lean]| lean + (lean >> 1)).collect();
-        let mut side = Side {
-            leans,
-            ranks: Vec::new(),
-            sorted: vec![0; marks.len()],
-            groups: Vec::new(),
-            #[cfg(target_arch = "x86_64")]
-            tables: Vec::new(),
-        };
+        let mut side =
+            Side { leans, ranks: Vec::new(), sorted: vec![0; marks.len()], groups: Vec::new(), tables: Vec::new() };
         for group in groups {
             let starts = sort(&marks[group.clone()], &mut side.sorted[group.clone()], level);
             let classes = Classes::new(starts);
-            #[cfg(target_arch = "x86_64")]
-            if let Level::Avx2(_) = level {
+            if level.has_twins() {
                 side.tables.push(Tables::new(&classes, &side.sorted[group.clone()]));
             }
             side.groups.push((group, classes));
@@ -206,7 +185,6 @@ impl Side {
     }
 
     /// Most members of a group.
-    #[cfg(target_arch = "x86_64")]
     pub(crate) fn widest(&self) -> usize {
         self.groups.iter().map(|(range, _)| range.len()).max().unwrap_or(0)
     }
@@ -232,7 +210,6 @@ impl Side {
             ranks: self.ranks.get(range.clone()).unwrap_or_default(),
             sorted: &self.sorted[range],
             classes,
-            #[cfg(target_arch = "x86_64")]
             tables: self.tables.get(number),
         }
     }
@@ -261,7 +238,6 @@ pub(crate) struct View<'a> {
     pub(crate) ranks: &'a [(u8, u16)],
     pub(crate) sorted: &'a [u16],
     pub(crate) classes: &'a Classes,
-    #[cfg(target_arch = "x86_64")]
     pub(crate) tables: Option<&'a Tables>,
 }
 
