@@ -15,7 +15,7 @@ const PEERS: u64 = 20;
 /// Elements that one thread copies at a time.
 const RUN: usize = 1 << 18;
 /// The best first.
-const ALL: [Instructions; 3] = [Instructions::Avx512, Instructions::Avx2, Instructions::Plain];
+const ALL: [Instructions; 4] = [Instructions::Avx512, Instructions::Avx2, Instructions::Neon, Instructions::Plain];
 
 /// Tensors of a model with five layers of width 1024: 67 million parameters.
 fn shapes() -> Vec<Vec<usize>> {
