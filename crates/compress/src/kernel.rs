@@ -1,8 +1,8 @@
 //! What takes time, compiled for each level of vector instructions.
 //!
 //! All levels run the same plain loops in the same order, so that they agree to the bit. Written by hand are only the search for
-//! candidates, the step of a row, and the reading and writing of many chunks at once: that for one kind of vectors each, or for both as a
-//! `Job`. This is the one module with unsafe code.
+//! candidates, the step of a row, and the reading and writing of many chunks at once: for vectors of numbers as a `Job`, for those of bytes as a `Task`, or
+//! for AVX-512 alone. This is the one module with unsafe code.
 #![expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")]
 
 #[cfg(target_arch = "x86_64")]
@@ -13,8 +13,6 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 pub(crate) mod classes;
-#[cfg(target_arch = "x86_64")]
-mod eight;
 pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod found;
@@ -52,7 +50,7 @@ pub(crate) use select::{Candidates, Chunk, Compact, key, select};
 pub enum Instructions {
     /// What every machine of the target has, as the compiler uses it.
     Plain,
-    /// NEON, which every AArch64 has.
+    /// NEON, which every AArch64 has; used where it is little-endian.
     Neon,
     /// AVX2, and FMA and the bit instructions, which came with it.
     Avx2,
@@ -151,51 +149,43 @@ impl Level {
     /// Steps the parameters of one band.
     pub(crate) fn outer_step(self, work: StepWork<'_>, sums: &mut Sums) {
         match self {
-            Level::Plain => step_band(work, sums, Divisor::step),
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Level::Neon(_) => step_band(work, sums, Divisor::step),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(proof) => unsafe { outer_step_avx2(proof, work, sums) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(proof) => unsafe { outer_step_avx512(proof, work, sums) },
+            _ => step_band(work, sums, Divisor::step),
         }
     }
 
     /// Writes one entropy-coded section.
     pub(crate) fn write_section(self, writer: SectionWriter<'_>, bytes: &mut Vec<u8>) {
         match self {
-            Level::Plain => writer.write(self, bytes),
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Level::Neon(_) => writer.write(self, bytes),
             // SAFETY: the value proves that the machine has the instructions.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) | Level::Avx512(_) => unsafe { write_section_avx2(writer, self, bytes) },
+            _ => writer.write(self, bytes),
         }
     }
 
     /// Reads one section of fixed-width fields.
     pub(crate) fn read_fixed(self, reader: FixedReader<'_>, data: &mut SectionData) -> Result<(), CodecError> {
         match self {
-            Level::Plain => reader.read(data),
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Level::Neon(_) => reader.read(data),
             // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) | Level::Avx512(_) => unsafe { read_fixed_avx2(reader, data) },
+            _ => reader.read(data),
         }
     }
 
     /// Reads entropy-coded sections until none are left.
     pub(crate) fn read_sections(self, queue: &Queue<'_>) {
         match self {
-            Level::Plain => read_sections(queue, self),
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Level::Neon(_) => read_sections(queue, self),
             // SAFETY: the value proves that the machine has the instructions; AVX-512 comes with AVX2.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) | Level::Avx512(_) => unsafe { read_sections_avx2(queue, self) },
+            _ => read_sections(queue, self),
         }
     }
 }

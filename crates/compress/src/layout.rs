@@ -441,7 +441,9 @@ mod tests {
         assert_eq!(Layout::new(0, [vec![1]]).unwrap_err(), LayoutError::Edge(0));
         assert_eq!(Layout::new(256, [vec![1]]).unwrap_err(), LayoutError::Edge(256));
         assert_eq!(Layout::new(64, [vec![1], vec![4, 0]]).unwrap_err(), LayoutError::Empty(1));
-        for shape in [vec![usize::MAX, 2], vec![usize::MAX, usize::MAX, 2], vec![1 << 24, 1 << 24], vec![usize::MAX]] {
+        for shape in
+            [vec![usize::MAX, 2], vec![usize::MAX, usize::MAX, 2], vec![1 << 24, 1 << 24], vec![DIMENSION_MAX + 1]]
+        {
             assert_eq!(Layout::new(64, [shape]).unwrap_err(), LayoutError::TooLarge(0));
         }
     }

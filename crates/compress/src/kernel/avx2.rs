@@ -3,11 +3,11 @@
 use std::arch::x86_64::*;
 
 use crate::codec::{RAW_MAX, Round};
+use crate::kernel::Avx2;
 use crate::kernel::network::Quarters;
-use crate::kernel::tables::{EIGHT, LANE};
+use crate::kernel::tables::{EIGHT, LANE, LANES_OF, RANKS};
 use crate::kernel::twins::{Task, Twins};
 use crate::kernel::vectors::{Job, NO_UPPER, Vectors, methods};
-use crate::kernel::{Avx2, eight};
 
 #[target_feature(enable = "avx2,popcnt,lzcnt,bmi1,bmi2")]
 pub(super) fn run<J: Job>(job: J, proof: Avx2) -> J::Result {
@@ -31,17 +31,17 @@ impl Vectors for Avx2 {
         load(numbers: &[u32]) -> __m256i { _mm256_loadu_si256(numbers[..EIGHT].as_ptr().cast()) }
         widen(numbers: &[u16]) -> __m256i { _mm256_cvtepu16_epi32(_mm_loadu_si128(numbers[..EIGHT].as_ptr().cast())) }
         pack(mask: __m256i, vector: __m256i, numbers: &mut [u32]) -> usize {
-            let (packed, count) = eight::packed(mask, vector);
+            let (packed, count) = packed(mask, vector);
             _mm256_storeu_si256(numbers[..EIGHT].as_mut_ptr().cast(), packed);
             count
         }
         store(vector: __m256i, numbers: &mut [u32]) -> () { _mm256_storeu_si256(numbers[..EIGHT].as_mut_ptr().cast(), vector) }
         store_halves(vector: __m256i, numbers: &mut [[u8; 2]]) -> () {
-            _mm_storeu_si128(numbers[..EIGHT].as_mut_ptr().cast(), eight::halves(vector))
+            _mm_storeu_si128(numbers[..EIGHT].as_mut_ptr().cast(), halves(vector))
         }
         pack_halves(mask: __m256i, vector: __m256i, numbers: &mut [[u8; 2]]) -> usize {
-            let (packed, count) = eight::packed(mask, vector);
-            _mm_storeu_si128(numbers[..EIGHT].as_mut_ptr().cast(), eight::halves(packed));
+            let (packed, count) = packed(mask, vector);
+            _mm_storeu_si128(numbers[..EIGHT].as_mut_ptr().cast(), halves(packed));
             count
         }
         high(one: __m256i, other: __m256i) -> __m256i {
@@ -89,8 +89,10 @@ impl Vectors for Avx2 {
         any(mask: __m256i) -> bool { _mm256_testz_si256(mask, mask) == 0 }
         either(one: __m256i, other: __m256i) -> __m256i { _mm256_or_si256(one, other) }
         without(one: __m256i, other: __m256i) -> __m256i { _mm256_andnot_si256(other, one) }
-        small(states: __m256i) -> __m256i { eight::small(states) }
-        words(mask: __m256i, round: &mut Round<'_>) -> __m256i { eight::words(mask, round) }
+        small(states: __m256i) -> __m256i {
+            _mm256_cmpeq_epi32(_mm256_srli_epi32::<{ RAW_MAX as i32 }>(states), _mm256_setzero_si256())
+        }
+        words(mask: __m256i, round: &mut Round<'_>) -> __m256i { words(mask, round) }
     }
 }
 
@@ -225,4 +227,35 @@ impl Twins for Avx2 {
         right_by(words: __m256i, places: __m256i) -> __m256i { _mm256_srlv_epi32(words, places) }
         left_by(words: __m256i, places: __m256i) -> __m256i { _mm256_sllv_epi32(words, places) }
     }
+}
+
+/// The next words, one for each of some lanes.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn words(of: __m256i, round: &mut Round<'_>) -> __m256i {
+    let mask = _mm256_movemask_ps(_mm256_castsi256_ps(of)) as usize & 0xff;
+    // SAFETY: there are eight words.
+    let words = unsafe { _mm_loadu_si128(round.next::<EIGHT>().as_ptr().cast()) };
+    // SAFETY: there are sixteen bytes.
+    let bytes = unsafe { _mm_loadu_si128(RANKS[mask].as_ptr().cast()) };
+    round.used += mask.count_ones() as usize;
+    _mm256_cvtepu16_epi32(_mm_shuffle_epi8(words, bytes))
+}
+
+/// The numbers of some lanes, one after the other, and how many they are.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn packed(of: __m256i, numbers: __m256i) -> (__m256i, usize) {
+    let mask = _mm256_movemask_ps(_mm256_castsi256_ps(of)) as u8;
+    // SAFETY: there are eight numbers.
+    let lanes = unsafe { _mm256_loadu_si256(LANES_OF[usize::from(mask)].as_ptr().cast()) };
+    (_mm256_permutevar8x32_epi32(numbers, lanes), mask.count_ones() as usize)
+}
+
+/// The lower halves of numbers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn halves(numbers: __m256i) -> __m128i {
+    let lower = _mm256_and_si256(numbers, _mm256_set1_epi32(0xffff));
+    _mm_packus_epi32(_mm256_castsi256_si128(lower), _mm256_extracti128_si256::<1>(lower))
 }

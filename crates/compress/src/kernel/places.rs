@@ -13,6 +13,7 @@ pub(super) const MOST: usize = 64;
 /// More steps than a chunk of so many elements can take: one for each value; two for each of 36 fields, one that ends behind it
 /// and one out of it; and one for each nine elements that are passed over.
 pub(super) const STEPS: usize = 640;
+
 /// Whether these are chunks such as can be read with vectors.
 pub(super) fn suits(ground: &Ground, walks: &[Walk]) -> bool {
     // A state must hold a segment and the bits that follow.

@@ -155,7 +155,7 @@ impl Compact for Avx2 {
     }
 }
 
-/// Sixteen elements at once.
+/// Four elements in each register.
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 impl Compact for Neon {
     #[inline(always)]
@@ -178,7 +178,7 @@ impl Compact for Neon {
     }
 }
 
-/// The same.
+/// Sixteen elements at once.
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx512 {
     #[inline(always)]

@@ -22,7 +22,8 @@ pub(crate) struct Group<'a, 'b> {
 
 /// Reads the indices of a group, or of two of which each has half of the lanes; tells whether they are such as this can read.
 pub(crate) struct Places<'a, 'b, const N: usize> {
-    pub(crate) lists: &'a mut Lists,
+    /// Memory, which is made when it is needed.
+    pub(crate) lists: &'a mut Option<Box<Lists>>,
     pub(crate) groups: [Group<'a, 'b>; N],
 }
 
@@ -34,7 +35,7 @@ impl<const N: usize> Task for Places<'_, '_, N> {
         let Places { lists, mut groups } = self;
         let suits = groups.iter().all(|group| suits(group.ground, group.walks) && group.walks.len() <= LANES / N);
         if suits {
-            take(i, lists, &mut groups);
+            take(i, lists.get_or_insert_default(), &mut groups);
         }
         suits
     }

@@ -184,22 +184,15 @@ impl<'a> Reader<'a> {
         {
             return;
         }
-        if one.level.has_twins() {
-            let both = Places {
-                lists: one.spare.lists.get_or_insert_default(),
-                groups: [
-                    Group { stream: &mut one.stream, ground, walks, indices },
-                    Group {
-                        stream: &mut other.stream,
-                        ground: other_ground,
-                        walks: other_walks,
-                        indices: other_indices,
-                    },
-                ],
-            };
-            if one.level.run_twins(both) == Some(true) {
-                return;
-            }
+        let both = Places {
+            lists: &mut one.spare.lists,
+            groups: [
+                Group { stream: &mut one.stream, ground, walks, indices },
+                Group { stream: &mut other.stream, ground: other_ground, walks: other_walks, indices: other_indices },
+            ],
+        };
+        if one.level.run_twins(both) == Some(true) {
+            return;
         }
         one.places(ground, walks, indices);
         other.places(other_ground, other_walks, other_indices);
@@ -294,12 +287,9 @@ impl Coding for Reader<'_> {
         {
             return;
         }
-        if self.level.has_twins() {
-            let lists = self.spare.lists.get_or_insert_default();
-            let places = Places { lists, groups: [Group { stream: &mut self.stream, ground, walks, indices }] };
-            if self.level.run_twins(places) == Some(true) {
-                return;
-            }
+        let groups = [Group { stream: &mut self.stream, ground, walks, indices }];
+        if self.level.run_twins(Places { lists: &mut self.spare.lists, groups }) == Some(true) {
+            return;
         }
         self.walk(ground, walks, indices);
     }
