@@ -13,19 +13,23 @@ use pactum_compress::{Compressor, Decoder, Instructions, Layout, Limits, Quantis
 const SHAPE: [usize; 2] = [1088, 1024];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let usage = "usage: read_again TIMES plain|neon|avx2|avx512";
+    let usage =
+        "usage: read_again [TIMES [plain|neon|avx2|avx512]]; without instructions, with the best of the machine";
     let mut arguments = std::env::args().skip(1);
-    let (times, name) = (arguments.next().ok_or(usage)?.parse::<usize>()?, arguments.next().ok_or(usage)?);
-    let instructions = match name.as_str() {
-        "plain" => Instructions::Plain,
-        "neon" => Instructions::Neon,
-        "avx2" => Instructions::Avx2,
-        "avx512" => Instructions::Avx512,
-        _ => return Err(usage.into()),
+    let times = arguments.next().map_or(Ok(10), |times| times.parse::<usize>()).map_err(|_| usage)?;
+    let instructions = match arguments.next().as_deref() {
+        None => None,
+        Some("plain") => Some(Instructions::Plain),
+        Some("neon") => Some(Instructions::Neon),
+        Some("avx2") => Some(Instructions::Avx2),
+        Some("avx512") => Some(Instructions::Avx512),
+        Some(_) => return Err(usage.into()),
     };
     let (layout, settings) = (Layout::new(64, [SHAPE.to_vec()])?, Settings::new(64, Quantiser::SignScale));
-    let decoder = Decoder::new(layout.clone(), Limits::new(settings)).with_instructions(instructions);
-    let mut decoder = decoder.ok_or("this machine has no such instructions")?;
+    let mut decoder = Decoder::new(layout.clone(), Limits::new(settings));
+    if let Some(instructions) = instructions {
+        decoder = decoder.with_instructions(instructions).ok_or("this machine has no such instructions")?;
+    }
     let payload = Compressor::new(layout, settings)?.compress(&mut numbers());
     for _ in 0..times {
         let update = decoder.decode(&payload)?;
