@@ -28,6 +28,8 @@ mod select;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod sixteen;
 pub(crate) mod steps;
+#[cfg(target_arch = "x86_64")]
+mod sums;
 mod tables;
 pub(crate) mod thirty_two;
 mod twins;
@@ -39,7 +41,7 @@ use std::ops::Range;
 
 use crate::codec::{CodecError, FixedReader, Queue, SectionWriter, read_sections};
 use crate::compress::{BandWork, Scratch, compress_band};
-use crate::outer::{Divisor, StepWork, Sums, step_band};
+use crate::outer::{StepWork, Sums, step_band};
 use crate::section::SectionData;
 
 pub(crate) use select::{Candidates, Chunk, Compact, key, select};
@@ -52,7 +54,7 @@ pub enum Instructions {
     Plain,
     /// NEON, which every AArch64 has; used where it is little-endian.
     Neon,
-    /// AVX2, and FMA and the bit instructions, which came with it.
+    /// AVX2, and the bit instructions, which came with it.
     Avx2,
     /// AVX-512 F and BW.
     Avx512,
@@ -74,7 +76,7 @@ pub(crate) enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plain;
 
-/// Proof that this machine has AVX2, and FMA and the bit instructions, which came with it.
+/// Proof that this machine has AVX2, and the bit instructions, which came with it.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Avx2(());
@@ -86,7 +88,7 @@ impl Avx2 {
             && is_x86_feature_detected!("lzcnt")
             && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("bmi2");
-        (bits && is_x86_feature_detected!("fma") && is_x86_feature_detected!("avx2")).then_some(Avx2(()))
+        (bits && is_x86_feature_detected!("avx2")).then_some(Avx2(()))
     }
 }
 
@@ -155,7 +157,7 @@ impl Level {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(proof) => unsafe { outer_step_avx512(proof, work, sums) },
-            _ => step_band(work, sums, Divisor::step),
+            _ => step_band(Plain, work, sums),
         }
     }
 
@@ -191,15 +193,15 @@ impl Level {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2")]
 fn outer_step_avx2(proof: Avx2, work: StepWork<'_>, sums: &mut Sums) {
-    step_band(work, sums, |divisor, parameters, sums, rate| rows::step_narrow(proof, divisor, parameters, sums, rate));
+    step_band(proof, work, sums);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx2")]
 fn outer_step_avx512(proof: Avx512, work: StepWork<'_>, sums: &mut Sums) {
-    step_band(work, sums, |divisor, parameters, sums, rate| rows::step_wide(proof, divisor, parameters, sums, rate));
+    step_band(proof, work, sums);
 }
 
 #[cfg(target_arch = "x86_64")]

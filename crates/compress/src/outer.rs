@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::clip::{clip, lower_median};
-use crate::kernel::{Level, Term, prefetch_any};
+use crate::kernel::{Level, Plain, Term, prefetch_any};
 use crate::layout::{Band, Block, Layout};
 use crate::quantise::Scales;
-use crate::section::SectionData;
+use crate::section::{Run, SectionData};
 use crate::update::SparseUpdate;
 
 /// By what the sum over peers is divided.
@@ -183,7 +183,10 @@ pub(crate) type Sum = [f32; 2];
 pub(crate) struct Sums(Box<Aligned>);
 
 #[repr(align(64))]
-struct Aligned([Sum; EVERY_INDEX]);
+struct Aligned(EverySum);
+
+/// A sum for every index.
+pub(crate) type EverySum = [Sum; EVERY_INDEX];
 const EVERY_INDEX: usize = 1 << u16::BITS;
 
 impl Default for Sums {
@@ -236,6 +239,9 @@ impl Divisor {
     /// Steps the parameters of a row, and makes its sums zeros.
     #[inline(always)]
     pub(crate) fn step(self, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
+        if parameters.is_empty() {
+            return;
+        }
         match self.all {
             None => step_row(parameters, sums, |[sum, weight]| rate * mean_of(sum, weight)),
             Some(total) => step_row(parameters, sums, |[sum, _]| rate * (sum / total)),
@@ -260,14 +266,34 @@ struct Sent<'a> {
     weight: f32,
 }
 
+/// What is done to sums and parameters: as every machine does it, or with the instructions of a level.
+pub(crate) trait Arithmetic: Copy {
+    /// Adds what a peer sent of a chunk, times its coefficient, and its weight.
+    #[inline(always)]
+    fn add(self, run: Run<'_>, [coefficient, weight]: [f32; 2], sums: &mut EverySum) {
+        run.each(
+            |value| Term::new([coefficient * value, weight]),
+            |index, term| term.add(&mut sums[usize::from(index)]),
+        );
+    }
+
+    /// Does what [`Divisor::step`] does.
+    #[inline(always)]
+    fn step(self, divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
+        divisor.step(parameters, sums, rate);
+    }
+}
+
+impl Arithmetic for Plain {}
+
 /// Steps the parameters of a band. Compiled once for each level of vector instructions, hence inlined.
 #[inline(always)]
-pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Divisor, &mut [f32], &mut [Sum], f32)) {
+pub(crate) fn step_band(arithmetic: impl Arithmetic, work: StepWork<'_>, sums: &mut Sums) {
     let StepWork { step, all, slice } = work;
     let (sent, divisor) = (step.sent(), Divisor::new(all, step.peers));
     let Step { band, rate, .. } = step;
     for chunk in 0..band.across {
-        let plain = step.sum(&sent, chunk, Some(slice), sums);
+        let plain = step.sum(arithmetic, (&sent, chunk), Some(slice), sums);
         let divisor = Divisor { plain: divisor.plain && plain, ..divisor };
         let (block, ahead) = (band.block(chunk), step.ahead(chunk));
         let rows = sums.0.0[..block.len()].chunks_exact_mut(block.width);
@@ -276,7 +302,7 @@ pub(crate) fn step_band(work: StepWork<'_>, sums: &mut Sums, row: impl Fn(Diviso
             if number % 2 == 0 {
                 ask(slice, ahead, band.rows / 2 + number / 2);
             }
-            row(divisor, &mut slice[run], sums, rate);
+            arithmetic.step(divisor, &mut slice[run], sums, rate);
         }
     }
 }
@@ -310,7 +336,13 @@ impl<'a> Step<'a> {
     /// many rows of parameters, and a run of every peer, are as many streams as no machine follows by itself. Tells whether all that was added is zero or
     /// at least [`LEAST`].
     #[inline(always)]
-    fn sum(&self, sent: &[Sent<'_>], chunk: usize, parameters: Option<&[f32]>, Sums(sums): &mut Sums) -> bool {
+    fn sum(
+        &self,
+        arithmetic: impl Arithmetic,
+        (sent, chunk): (&[Sent<'_>], usize),
+        parameters: Option<&[f32]>,
+        sums: &mut Sums,
+    ) -> bool {
         let mut plain = true;
         let (ahead, half) = (self.ahead(chunk), self.band.rows / 2);
         let rows = half.div_ceil(sent.len());
@@ -322,10 +354,7 @@ impl<'a> Step<'a> {
             section.prefetch(first + chunk + AHEAD);
             let run = section.run(first + chunk);
             plain &= run.indices.is_empty() || coefficient * run.least >= LEAST;
-            run.each(
-                |value| Term::new([coefficient * value, weight]),
-                |index, term| term.add(&mut sums.0[usize::from(index)]),
-            );
+            arithmetic.add(run, [coefficient, weight], &mut sums.0.0);
         }
         plain
     }
@@ -334,7 +363,7 @@ impl<'a> Step<'a> {
     fn collect(&self, all: Option<f32>, sums: &mut Sums, data: &mut SectionData) {
         let sent = self.sent();
         for chunk in 0..self.band.across {
-            self.sum(&sent, chunk, None, sums);
+            self.sum(Plain, (&sent, chunk), None, sums);
             let sums = &mut sums.0.0[..self.band.block(chunk).len()];
             let sent = sums.iter().zip(0_u16..).filter(|([_, weight], _)| *weight > 0.0);
             sent.for_each(|(&[sum, weight], index)| data.push(index, sum / all.unwrap_or(weight)));

@@ -28,20 +28,24 @@ impl Scales {
 
 /// Values of the codes of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Table([f32; 16]);
+pub(crate) struct Table {
+    values: [f32; 16],
+    /// There are codes beyond the first four.
+    many: bool,
+}
 
 impl Table {
     /// The table of a chunk with these scales.
     #[inline(always)]
     pub(crate) fn of_scales(quantiser: Quantiser, scales: Scales) -> Table {
         let (low, high) = (value_of(scales.low), value_of(scales.high));
-        let mut table = Table::default();
+        let mut table = Table { many: quantiser == Quantiser::FourBits, ..Table::default() };
         match quantiser {
-            Quantiser::SignScale => table.0[..2].copy_from_slice(&[high, -high]),
-            Quantiser::TwoLevels => table.0[..4].copy_from_slice(&[low, -low, high, -high]),
+            Quantiser::SignScale => table.values[..2].copy_from_slice(&[high, -high]),
+            Quantiser::TwoLevels => table.values[..4].copy_from_slice(&[low, -low, high, -high]),
             Quantiser::FourBits => {
                 let step = step_of(low, high);
-                for (place, pair) in table.0.chunks_exact_mut(2).enumerate() {
+                for (place, pair) in table.values.chunks_exact_mut(2).enumerate() {
                     let value = low + place as f32 * step;
                     pair.copy_from_slice(&[value, -value]);
                 }
@@ -54,7 +58,7 @@ impl Table {
     /// The table of a tensor with these four values.
     pub(crate) fn of_levels(levels: [f32; 4]) -> Table {
         let mut table = Table::default();
-        table.0[..4].copy_from_slice(&levels);
+        table.values[..4].copy_from_slice(&levels);
         table
     }
 
@@ -65,15 +69,22 @@ impl Table {
         values
     }
 
+    /// The values of all codes, if they are four or fewer.
+    #[inline(always)]
+    pub(crate) fn few(self) -> Option<[f32; 4]> {
+        let [a, b, c, d, ..] = self.values;
+        (!self.many).then_some([a, b, c, d])
+    }
+
     /// What becomes of the value of each code.
     #[inline(always)]
     pub(crate) fn map<T>(self, of: impl Fn(f32) -> T) -> [T; 16] {
-        self.0.map(of)
+        self.values.map(of)
     }
 
     #[inline(always)]
     pub(crate) fn value(&self, code: u8) -> f32 {
-        self.0[usize::from(code & 15)]
+        self.values[usize::from(code & 15)]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernel::prefetch;
+use crate::kernel::{prefetch, prefetch_any};
 use crate::quantise::{Scales, Table};
 use crate::scale::value_of;
 use crate::settings::Quantiser;
@@ -171,10 +171,10 @@ impl SectionData {
     pub(crate) fn prefetch(&self, chunk: usize) {
         let Some(&[start, end]) = self.starts.get(chunk..chunk + 2) else { return };
         let range = start as usize..end as usize;
-        prefetch(&self.indices[range.clone()]);
+        prefetch_any(&self.indices, range.clone());
         match &self.values {
-            Values::Plain(values) => prefetch(&values[range]),
-            Values::OfChunks(codes, ..) | Values::OfSection(codes, _) => prefetch(&codes[range]),
+            Values::Plain(values) => prefetch_any(values, range),
+            Values::OfChunks(codes, ..) | Values::OfSection(codes, _) => prefetch_any(codes, range),
         }
     }
 

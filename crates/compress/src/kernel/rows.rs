@@ -1,16 +1,45 @@
-//! A step of a row of parameters.
+//! The step of a row of parameters, and what it needs of sums.
 
 use std::arch::x86_64::*;
 
-use crate::kernel::tables::EIGHT;
-use crate::kernel::tables::LANE;
+use crate::kernel::sums;
+use crate::kernel::tables::{EIGHT, LANE};
 use crate::kernel::{Avx2, Avx512};
-use crate::outer::{COUNT_MAX, Divisor, Sum};
+use crate::outer::{Arithmetic, COUNT_MAX, Divisor, EverySum, Sum};
+use crate::section::Run;
+
+impl Arithmetic for Avx2 {
+    #[inline(always)]
+    fn add(self, run: Run<'_>, factors: [f32; 2], all: &mut EverySum) {
+        // SAFETY: the value proves that the machine has the instructions.
+        unsafe { sums::add(run, factors, all) }
+    }
+
+    #[inline(always)]
+    fn step(self, divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
+        // SAFETY: as above.
+        unsafe { step_narrow(divisor, parameters, sums, rate) }
+    }
+}
+
+impl Arithmetic for Avx512 {
+    #[inline(always)]
+    fn add(self, run: Run<'_>, factors: [f32; 2], all: &mut EverySum) {
+        // SAFETY: the value proves that the machine has the instructions, with which AVX2 comes.
+        unsafe { sums::add(run, factors, all) }
+    }
+
+    #[inline(always)]
+    fn step(self, divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
+        // SAFETY: as above.
+        unsafe { step_wide(divisor, parameters, sums, rate) }
+    }
+}
 
 /// Does what [`Divisor::step`] does.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) fn step_wide(_: Avx512, divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
+fn step_wide(divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
     let (None, true) = (divisor.all, divisor.plain) else { return divisor.step(parameters, sums, rate) };
     let ((whole, rest), (whole_sums, rest_sums)) = (parameters.as_chunks_mut(), sums.as_chunks_mut());
     for (parameters, sums) in whole.iter_mut().zip(whole_sums) {
@@ -20,10 +49,12 @@ pub(super) fn step_wide(_: Avx512, divisor: Divisor, parameters: &mut [f32], sum
 }
 
 /// The same with vectors half as wide.
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn step_narrow(_: Avx2, divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
-    let (None, true) = (divisor.all, divisor.plain) else { return divisor.step(parameters, sums, rate) };
+fn step_narrow(divisor: Divisor, parameters: &mut [f32], sums: &mut [Sum], rate: f32) {
+    if divisor.all.is_some() {
+        return divisor.step(parameters, sums, rate);
+    }
     let ((whole, rest), (whole_sums, rest_sums)) = (parameters.as_chunks_mut(), sums.as_chunks_mut());
     for (parameters, sums) in whole.iter_mut().zip(whole_sums) {
         step_eight(parameters, sums, rate);
@@ -43,7 +74,7 @@ fn step_sixteen(parameters: &mut [f32; LANE], sums: &mut [Sum; LANE], rate: f32)
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2")]
 #[inline]
 fn step_eight(parameters: &mut [f32; EIGHT], sums: &mut [Sum; EIGHT], rate: f32) {
     let halves = sums.as_flattened_mut().as_mut_ptr();
@@ -54,8 +85,10 @@ fn step_eight(parameters: &mut [f32; EIGHT], sums: &mut [Sum; EIGHT], rate: f32)
         _mm256_storeu_ps(halves.add(EIGHT), _mm256_setzero_ps());
         both
     };
-    let (sum, count) = (_mm256_shuffle_ps::<0b10_00_10_00>(one, two), _mm256_shuffle_ps::<0b11_01_11_01>(one, two));
-    let step = _mm256_mul_ps(_mm256_set1_ps(rate), quotient_of_eight(sum, count));
+    let (sum, weight) = (_mm256_shuffle_ps::<0b10_00_10_00>(one, two), _mm256_shuffle_ps::<0b11_01_11_01>(one, two));
+    let sent = _mm256_cmp_ps::<_CMP_GT_OQ>(weight, _mm256_setzero_ps());
+    let mean = _mm256_div_ps(sum, _mm256_blendv_ps(_mm256_set1_ps(1.0), weight, sent));
+    let step = _mm256_mul_ps(_mm256_set1_ps(rate), mean);
     // Of the shuffled quarters the second and the third change places.
     let step = _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(step)));
     // SAFETY: there are eight.
@@ -110,19 +143,6 @@ fn quotient(sum: __m512, count: __m512) -> __m512 {
     _mm512_fmadd_ps(rest, reciprocals, first)
 }
 
-/// The same with reciprocals that the machine estimates, to 2^-11, and that a step of Newton's makes better than 2^-21: what was said of the error holds
-/// with some last places in place of two.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn quotient_of_eight(sum: __m256, count: __m256) -> __m256 {
-    let count = _mm256_max_ps(count, _mm256_set1_ps(1.0));
-    let estimate = _mm256_rcp_ps(count);
-    let reciprocal = _mm256_fmadd_ps(_mm256_fnmadd_ps(estimate, count, _mm256_set1_ps(1.0)), estimate, estimate);
-    let first = _mm256_mul_ps(sum, reciprocal);
-    let rest = _mm256_fnmadd_ps(first, count, sum);
-    _mm256_fmadd_ps(rest, reciprocal, first)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,15 +156,8 @@ mod tests {
             parameters.iter().map(|number| number.to_bits()).collect::<Vec<_>>()
         };
         let expected = run(&|parameters, sums| divisor.step(parameters, sums, -1.0));
-        // SAFETY: the values prove that the machine has the instructions.
-        let [wide, narrow] = unsafe {
-            [
-                Avx512::detect()
-                    .map(|proof| run(&|parameters, sums| step_wide(proof, divisor, parameters, sums, -1.0))),
-                Avx2::detect()
-                    .map(|proof| run(&|parameters, sums| step_narrow(proof, divisor, parameters, sums, -1.0))),
-            ]
-        };
+        let wide = Avx512::detect().map(|level| run(&|parameters, sums| level.step(divisor, parameters, sums, -1.0)));
+        let narrow = Avx2::detect().map(|level| run(&|parameters, sums| level.step(divisor, parameters, sums, -1.0)));
         assert!([wide, narrow].into_iter().flatten().all(|found| found == expected), "{divisor:?}");
     }
 
