@@ -178,7 +178,7 @@ fn aggregation(numbers: Numbers<'_>) -> Result<(), Error> {
             let mut updates = Vec::new();
             let decoded = time(|| {
                 updates.drain(..).flatten().for_each(|update| decoder.recycle(update));
-                updates = payloads.iter().map(|payload| decoder.decode(payload)).collect();
+                updates = decoder.decode_all(&payloads);
             });
             let updates = updates.into_iter().collect::<Result<Vec<_>, _>>()?;
             print_step(numbers, &format!("{quantiser:?}, {coder:?}, {instructions:?}"), decoded.0, &updates);

@@ -187,17 +187,24 @@ impl Decoder {
     /// # Errors
     /// If the bytes are not exactly one payload for this layout and within the limits.
     pub fn decode(&mut self, bytes: &[u8]) -> Result<SparseUpdate, CodecError> {
-        let (layout, limits, level, pool) = (&self.layout, &self.limits, self.level, &self.pool);
-        let new = || vec![SectionData::plain(); layout.sections().len()];
-        let mut sections = self.spare.pop().unwrap_or_else(new);
-        let read = sections_of(bytes, layout, limits)
-            .and_then(|parts| read(parts, &mut sections, (limits.settings.coder, level), pool));
-        if let Err(error) = read {
-            // Who sends nonsense costs nobody memory.
-            self.spare.push(sections);
-            return Err(error);
-        }
-        Ok(SparseUpdate::new(layout.clone(), sections))
+        self.decode_all(&[bytes]).swap_remove(0)
+    }
+
+    /// Reads several payloads, each as [`decode`] does: threads go on to the next one where one alone would leave them without work. What is wrong with
+    /// one does not matter to the others, and their results are in the order of the payloads. All are in memory at once.
+    pub fn decode_all(&mut self, payloads: &[impl AsRef<[u8]>]) -> Vec<Result<SparseUpdate, CodecError>> {
+        let (layout, limits, spare) = (&self.layout, &self.limits, &mut self.spare);
+        let opened = payloads.iter().map(|bytes| Opened::new(bytes.as_ref(), (layout, limits), spare));
+        let mut opened = opened.collect::<Vec<_>>();
+        let work = opened.iter_mut().flatten().flat_map(Opened::work).collect();
+        reading::read_all(work, (limits.settings.coder, self.level), &self.pool);
+        let read = opened.into_par_iter().map(|opened| opened.map(|opened| opened.close(layout)));
+        // Who sends nonsense costs nobody memory.
+        let mut keep = |(error, sections)| {
+            spare.push(sections);
+            error
+        };
+        read.collect::<Vec<_>>().into_iter().map(|read| read?.map_err(&mut keep)).collect()
     }
 
     /// Takes an update that is no longer needed, to read a payload into its memory. One of another layout is dropped.
@@ -259,24 +266,44 @@ fn sections_of<'a>(
     Ok(sections.collect())
 }
 
-/// Reads sections in parallel.
-fn read(
-    parts: Vec<Result<SectionPart<'_>, CodecError>>,
-    sections: &mut [SectionData],
-    coder: (Coder, Level),
-    pool: &Pool,
-) -> Result<(), CodecError> {
-    let mut results = vec![Ok(()); parts.len()];
-    let mut work = Vec::with_capacity(parts.len());
-    for ((part, data), result) in parts.into_iter().zip(sections).zip(&mut results) {
-        match part {
-            Ok((bytes, expected)) => work.push(Work { bytes, expected, data, result }),
-            Err(fault) => *result = Err(fault),
+/// A payload whose frame is sound, and what comes of its sections.
+struct Opened<'a> {
+    parts: Vec<Result<SectionPart<'a>, CodecError>>,
+    sections: Vec<SectionData>,
+    results: Vec<Result<(), CodecError>>,
+}
+
+impl<'a> Opened<'a> {
+    fn new(
+        bytes: &'a [u8],
+        (layout, limits): (&'a Layout, &'a Limits),
+        spare: &mut Vec<Vec<SectionData>>,
+    ) -> Result<Opened<'a>, CodecError> {
+        let parts = sections_of(bytes, layout, limits)?;
+        let sections = spare.pop().unwrap_or_else(|| vec![SectionData::plain(); parts.len()]);
+        let results = vec![Ok(()); parts.len()];
+        Ok(Opened { parts, sections, results })
+    }
+
+    /// What is to be read.
+    fn work(&mut self) -> impl Iterator<Item = Work<'_>> {
+        let parts = self.parts.iter().zip(self.sections.iter_mut().zip(&mut self.results));
+        parts.filter_map(|(part, (data, result))| match part {
+            Ok((bytes, expected)) => Some(Work { bytes, expected: *expected, data, result }),
+            Err(fault) => {
+                *result = Err(fault.clone());
+                None
+            }
+        })
+    }
+
+    /// The update, or what is wrong with the payload, and memory: which fault is told of does not depend on threads.
+    fn close(self, layout: &Layout) -> Result<SparseUpdate, (CodecError, Vec<SectionData>)> {
+        match self.results.into_iter().collect() {
+            Ok(()) => Ok(SparseUpdate::new(layout.clone(), self.sections)),
+            Err(fault) => Err((fault, self.sections)),
         }
     }
-    reading::read_all(work, coder, pool);
-    // Which fault is told of does not depend on threads.
-    results.into_iter().collect()
 }
 
 /// What is known of a section before it is read.

@@ -268,6 +268,34 @@ fn a_decoder_reads_the_same_into_used_memory() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn payloads_read_together_are_what_each_is_alone(
+        payloads in prop::collection::vec((1_u64.., prop::option::of((any::<prop::sample::Index>(), 1_u8..))), 0..6),
+        quantiser in prop::sample::select(QUANTISERS.to_vec()), coder in prop::sample::select(Coder::ALL.to_vec()),
+    ) {
+        let (layout, settings) = (layout(), settings(quantiser).with_coder(coder));
+        let limits = Limits::new(settings);
+        let payloads = payloads.into_iter().map(|(seed, damage)| {
+            let (mut bytes, _) = compressed(&layout, settings, &mut gradient(seed, layout.len()));
+            if let Some((place, change)) = damage {
+                let place = place.index(bytes.len());
+                bytes[place] ^= change;
+            }
+            bytes
+        }).collect::<Vec<_>>();
+        let alone = payloads.iter().map(|bytes| decode(bytes, &layout, &limits)).collect::<Vec<_>>();
+        let mut decoder = Decoder::new(layout.clone(), limits);
+        for _ in 0..2 {
+            let together = decoder.decode_all(&payloads);
+            prop_assert_eq!(&together, &alone);
+            together.into_iter().flatten().for_each(|update| decoder.recycle(update));
+        }
+    }
+}
+
 #[test]
 fn every_bit_flip_of_the_header_is_refused() {
     let (layout, settings) = (layout(), settings(Quantiser::TwoLevels));
