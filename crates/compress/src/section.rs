@@ -229,14 +229,10 @@ impl<'a> Run<'a> {
             RunValues::Plain(values) => {
                 self.indices.iter().zip(values).for_each(|(&index, &value)| put(index, of(value)));
             }
-            RunValues::Coded(codes, table) => {
-                let all = table.map(of);
-                let ((runs, rest), (code_runs, rest_codes)) = (self.indices.as_chunks::<8>(), codes.as_chunks::<8>());
-                for (indices, codes) in runs.iter().zip(code_runs) {
-                    indices.iter().zip(codes).for_each(|(&index, &code)| put(index, all[usize::from(code & 15)]));
-                }
-                rest.iter().zip(rest_codes).for_each(|(&index, &code)| put(index, all[usize::from(code & 15)]));
-            }
+            RunValues::Coded(codes, table) => match table.few() {
+                Some(values) => each_code((self.indices, codes), values.map(of), put),
+                None => each_code((self.indices, codes), table.map(of), put),
+            },
         }
     }
 
@@ -249,6 +245,21 @@ impl<'a> Run<'a> {
         };
         self.indices.iter().enumerate().map(move |(place, &index)| (index, value(place)))
     }
+}
+
+/// Gives `put` each index with what there is for its code.
+#[inline(always)]
+fn each_code<T: Copy, const CODES: usize>(
+    (indices, codes): (&[u16], &[u8]),
+    all: [T; CODES],
+    mut put: impl FnMut(u16, T),
+) {
+    let of = |code: u8| all[usize::from(code) % CODES];
+    let ((runs, rest), (code_runs, rest_codes)) = (indices.as_chunks::<8>(), codes.as_chunks::<8>());
+    for (indices, codes) in runs.iter().zip(code_runs) {
+        indices.iter().zip(codes).for_each(|(&index, &code)| put(index, of(code)));
+    }
+    rest.iter().zip(rest_codes).for_each(|(&index, &code)| put(index, of(code)));
 }
 
 /// The sum of the squares of the values of these codes, and the largest magnitude, where no order of the additions would round:

@@ -35,7 +35,7 @@ fn add_few((indices, codes): (&[u16], &[u8]), values: [f32; 4], [coefficient, we
         add_eight(indices, codes, both, sums);
     }
     for (&index, &code) in rest.iter().zip(rest_codes) {
-        Term::new([terms[usize::from(code & 3)], weight]).add(&mut sums[usize::from(index)]);
+        Term::new([terms[usize::from(code) % terms.len()], weight]).add(&mut sums[usize::from(index)]);
     }
 }
 
