@@ -158,12 +158,13 @@ proptest! {
     fn the_outer_step_is_that_of_plain_arithmetic(
         seed in 1_u64.., peers in 1_u64..6, alike in any::<bool>(),
         mean in prop::sample::select(vec![Mean::Peers, Mean::Contributors]),
+        quantiser in prop::sample::select(QUANTISERS.to_vec()),
     ) {
         let layout = layout();
         let updates = (0..peers).map(|p| {
             let scale = 1.0 + (p as f32) * (seed % 7) as f32;
             let mut feedback = gradient(seed ^ p, layout.len()).iter().map(|v| v * scale).collect::<Vec<_>>();
-            compressed(&layout, settings(Quantiser::TwoLevels), &mut feedback).1
+            compressed(&layout, settings(quantiser), &mut feedback).1
         }).collect::<Vec<_>>();
         let weight = |place: u8| if alike { 1.0 } else { f32::from(place) };
         let peers = updates.iter().zip(1..).map(|(update, i)| Weighted { update, weight: weight(i) }).collect::<Vec<_>>();
