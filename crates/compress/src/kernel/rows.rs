@@ -1,4 +1,4 @@
-//! The step of a row of parameters, and what it needs of sums.
+//! What levels do to sums and parameters, and the step of a row by vectors.
 
 use std::arch::x86_64::*;
 

@@ -92,15 +92,16 @@ mod tests {
             let Some(vectors) = Avx2::detect() else { return Ok(()) };
             let table = Table::of_scales(quantiser, Scales { low: high / 2, high });
             let codes = 1_u32 << quantiser.code_bits();
-            let mut sums = [vec![[0.0_f32; 2]; 1 << u16::BITS], vec![[0.0_f32; 2]; 1 << u16::BITS]];
+            let none = || vec![[0.0; 2]; size_of::<EverySum>() / size_of::<[f32; 2]>()];
+            let mut sums: [Box<EverySum>; 2] = [none(), none()].map(|sums| sums.try_into().unwrap());
             for run in runs {
-                let (indices, codes): (Vec<_>, Vec<_>) = run.into_iter().map(|(index, code)| (index, (u32::from(code) % codes) as u8)).unzip();
+                let values = run.into_iter().map(|(index, code)| (index, (u32::from(code) % codes) as u8));
+                let (indices, codes) = values.unzip::<_, _, Vec<_>, Vec<_>>();
                 let run = Run { indices: &indices, values: RunValues::Coded(&codes, table), least: 0.0 };
-                let [one, other] = sums.each_mut().map(|sums| sums.as_mut_slice().try_into().unwrap());
-                Plain.add(run, factors, one);
-                vectors.add(run, factors, other);
+                Plain.add(run, factors, &mut sums[0]);
+                vectors.add(run, factors, &mut sums[1]);
             }
-            let bits = |sums: &[[f32; 2]]| sums.as_flattened().iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
+            let bits = |sums: &EverySum| sums.as_flattened().iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
             prop_assert_eq!(bits(&sums[0]), bits(&sums[1]));
         }
     }
