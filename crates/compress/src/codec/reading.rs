@@ -347,6 +347,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn groups_of_chunks_without_values_are_read() {
+        // Alone, and together with another section that has none either.
+        for tensors in [1, 2] {
+            let layout = Layout::new(64, vec![vec![1024, 1088]; tensors]).unwrap();
+            let (settings, mut values) = (Settings::new(64, Quantiser::SignScale), gradient(5, layout.len()));
+            values.chunks_mut(1024 * 1088).for_each(|tensor| tensor[..300 * 1088].fill(0.0));
+            let payload = Compressor::new(layout.clone(), settings).unwrap().compress(&mut values);
+            assert!(read_alike(&layout, settings, &payload).is_ok());
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -81,7 +81,7 @@ pub(super) fn put(
 ) {
     let (rows, lists) = found.parts();
     for (vector, (walks, lists)) in walks.chunks_mut(LANE).zip(lists.chunks_mut(LANE)).enumerate() {
-        let counts = collect(&rows[vector..], vectors, lists);
+        let counts = collect(rows.get(vector..).unwrap_or_default(), vectors, lists);
         walks.iter_mut().zip(counts).for_each(|(walk, count)| walk.fault |= count != walk.count);
     }
     let mut all = [[_mm512_setzero_si512(); 2]; LANES];
