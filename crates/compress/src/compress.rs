@@ -265,6 +265,9 @@ fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a m
     sections.collect()
 }
 
+/// Elements of a panel: what selection finds in the second cache.
+const PANEL: usize = 1 << 16;
+
 /// Compresses a band panel by panel. Compiled once for each level of vector instructions, hence inlined.
 ///
 /// A panel is some chunks side by side. Memory is read along its long rows, as the machine expects it, and only once: what
@@ -272,7 +275,7 @@ fn sections_of<'a>(layout: &'a Layout, feedback: &'a mut [f32], mut parts: &'a m
 #[inline(always)]
 pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scratch: &mut Scratch) {
     work.part.clear();
-    for panel in work.band.panels() {
+    for panel in work.band.panels(PANEL) {
         let (first, last) = (work.band.block(panel.start), work.band.block(panel.end - 1));
         let columns = first.start..last.start + last.width;
         accumulate(&mut work, columns.clone(), &mut scratch.peaks);

@@ -218,6 +218,18 @@ fn plain_step(theta: &[f32], layout: &Layout, peers: &[Weighted<'_>], mean: Mean
     result
 }
 
+/// Bands of several panels, of which the last one is smaller; chunks that are larger than a panel.
+#[test]
+fn the_outer_step_is_that_of_plain_arithmetic_in_wide_bands() {
+    for (edge, shape) in [(64, [64, 650]), (200, [200, 400])] {
+        let layout = Layout::new(edge, [shape.to_vec()]).unwrap();
+        let (updates, mut theta) = (updates(&layout, 3), gradient(4, layout.len()));
+        let expected = plain_step(&theta, &layout, &weighted(&updates), Mean::Contributors, 0.7);
+        outer_step(&mut theta, &layout, &weighted(&updates), Mean::Contributors, 0.7);
+        assert_eq!(bits(&theta), bits(&expected), "{shape:?}");
+    }
+}
+
 #[test]
 fn bytes_and_bits_do_not_depend_on_threads() {
     let layout = Layout::new(64, [vec![300, 200], vec![5000], vec![64, 64]]).unwrap();

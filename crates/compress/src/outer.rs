@@ -45,7 +45,7 @@ pub struct OuterReport {
 /// How many chunks before its turn a run of a peer is asked for.
 const AHEAD: usize = 4;
 /// The same for parameters.
-const CHUNKS_AHEAD: usize = 3;
+const CHUNKS_AHEAD: usize = 4;
 /// Sums beyond this could overflow on the way.
 const STEP_MAX: f64 = f32::MAX as f64 / 4.0;
 
@@ -178,20 +178,30 @@ pub(crate) struct StepWork<'a> {
 /// The sum of the values that peers sent of a coordinate, and their weight.
 pub(crate) type Sum = [f32; 2];
 
-/// Sums of a chunk's elements: zeros but while they are added up. There is one for every index that can be written, so that none is asked
-/// whether it is inside.
+/// Sums of the elements of a panel's chunks: zeros but while they are added up. There is one for every index that can be written, so
+/// that none is asked whether it is inside.
 pub(crate) struct Sums(Box<Aligned>);
 
 #[repr(align(64))]
-struct Aligned(EverySum);
+struct Aligned([Sum; PANEL + EVERY_INDEX]);
 
+/// Elements of a panel, of which all sums are added up before any parameter is stepped; or it is a single larger chunk.
+const PANEL: usize = 1 << 14;
 /// A sum for every index.
 pub(crate) type EverySum = [Sum; EVERY_INDEX];
 const EVERY_INDEX: usize = 1 << u16::BITS;
 
 impl Default for Sums {
     fn default() -> Sums {
-        Sums(Box::new(Aligned([[0.0; 2]; EVERY_INDEX])))
+        Sums(Box::new(Aligned([[0.0; 2]; PANEL + EVERY_INDEX])))
+    }
+}
+
+impl Sums {
+    /// Those of a chunk behind so many elements of the panel.
+    #[inline(always)]
+    fn behind(&mut self, elements: usize) -> &mut EverySum {
+        &mut self.0.0[elements..].as_chunks_mut().0[0]
     }
 }
 
@@ -291,18 +301,16 @@ impl Arithmetic for Plain {}
 pub(crate) fn step_band(arithmetic: impl Arithmetic, work: StepWork<'_>, sums: &mut Sums) {
     let StepWork { step, all, slice } = work;
     let (sent, divisor) = (step.sent(), Divisor::new(all, step.peers));
-    let Step { band, rate, .. } = step;
-    for chunk in 0..band.across {
-        let plain = step.sum(arithmetic, (&sent, chunk), Some(slice), sums);
-        let divisor = Divisor { plain: divisor.plain && plain, ..divisor };
-        let (block, ahead) = (band.block(chunk), step.ahead(chunk));
-        let rows = sums.0.0[..block.len()].chunks_exact_mut(block.width);
-        // What `for_each` calls would not be inlined, and not be compiled for the level.
-        for (number, (run, sums)) in block.runs().zip(rows).enumerate() {
-            if number % 2 == 0 {
-                ask(slice, ahead, band.rows / 2 + number / 2);
-            }
-            arithmetic.step(divisor, &mut slice[run], sums, rate);
+    for panel in step.band.panels(PANEL) {
+        let first = step.band.block(panel.start).start;
+        let elements_before = |chunk: usize| step.band.rows * (step.band.block(chunk).start - first);
+        let mut plain = divisor.plain;
+        for chunk in panel.clone() {
+            plain &= step.sum(arithmetic, (&sent, chunk), Some(slice), sums.behind(elements_before(chunk)));
+        }
+        let divisor = Divisor { plain, ..divisor };
+        for chunk in panel {
+            step.step_chunk(arithmetic, (divisor, chunk), slice, sums.behind(elements_before(chunk)));
         }
     }
 }
@@ -341,7 +349,7 @@ impl<'a> Step<'a> {
         arithmetic: impl Arithmetic,
         (sent, chunk): (&[Sent<'_>], usize),
         parameters: Option<&[f32]>,
-        sums: &mut Sums,
+        sums: &mut EverySum,
     ) -> bool {
         let mut plain = true;
         let (ahead, half) = (self.ahead(chunk), self.band.rows / 2);
@@ -354,17 +362,38 @@ impl<'a> Step<'a> {
             section.prefetch(first + chunk + AHEAD);
             let run = section.run(first + chunk);
             plain &= run.indices.is_empty() || coefficient * run.least >= LEAST;
-            arithmetic.add(run, [coefficient, weight], &mut sums.0.0);
+            arithmetic.add(run, [coefficient, weight], sums);
         }
         plain
+    }
+
+    /// Steps the parameters of a chunk by its sums, which are zeros then.
+    #[inline(always)]
+    fn step_chunk(
+        &self,
+        arithmetic: impl Arithmetic,
+        (divisor, chunk): (Divisor, usize),
+        parameters: &mut [f32],
+        sums: &mut EverySum,
+    ) {
+        let (block, ahead) = (self.band.block(chunk), self.ahead(chunk));
+        let rows = sums[..block.len()].chunks_exact_mut(block.width);
+        // What `for_each` calls would not be inlined, and not be compiled for the level.
+        for (number, (run, sums)) in block.runs().zip(rows).enumerate() {
+            if number % 2 == 0 {
+                ask(parameters, ahead, self.band.rows / 2 + number / 2);
+            }
+            arithmetic.step(divisor, &mut parameters[run], sums, self.rate);
+        }
     }
 
     /// Appends the means of the band's coordinates that somebody sent.
     fn collect(&self, all: Option<f32>, sums: &mut Sums, data: &mut SectionData) {
         let sent = self.sent();
         for chunk in 0..self.band.across {
+            let sums = sums.behind(0);
             self.sum(Plain, (&sent, chunk), None, sums);
-            let sums = &mut sums.0.0[..self.band.block(chunk).len()];
+            let sums = &mut sums[..self.band.block(chunk).len()];
             let sent = sums.iter().zip(0_u16..).filter(|([_, weight], _)| *weight > 0.0);
             sent.for_each(|(&[sum, weight], index)| data.push(index, sum / all.unwrap_or(weight)));
             sums.fill([0.0; 2]);

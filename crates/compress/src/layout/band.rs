@@ -4,9 +4,6 @@ use std::ops::Range;
 
 use crate::layout::{Block, Layout, part};
 
-/// Elements of a panel, but for one that is a single larger chunk.
-const PANEL: usize = 1 << 16;
-
 /// A row of chunks: a contiguous run of whole rows of one tensor, the unit of work of one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Band {
@@ -39,9 +36,9 @@ impl Band {
         Block { start: columns.start, rows: self.rows, width: columns.len(), stride: self.columns }
     }
 
-    /// Chunks side by side of which a thread works on as many as its cache holds.
-    pub(crate) fn panels(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (across, chunks) = (self.across, (PANEL / (self.rows * self.columns.div_ceil(self.across))).max(1));
+    /// Chunks side by side of which a thread works on as many at a time as have so many elements, or on a single larger one.
+    pub(crate) fn panels(&self, elements: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (across, chunks) = (self.across, (elements / (self.rows * self.columns.div_ceil(self.across))).max(1));
         (0..across).step_by(chunks).map(move |start| start..(start + chunks).min(across))
     }
 
