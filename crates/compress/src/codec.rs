@@ -12,12 +12,14 @@ mod reading;
 
 pub(crate) use entropy::SectionWriter;
 pub(crate) use fixed::FixedReader;
-#[cfg(target_arch = "x86_64")]
 pub(crate) use model::quotient;
 pub(crate) use reading::{Queue, read_sections};
 pub(crate) use {
     ans::{LANES, Output, RAW_MAX, Round, SHARE_BITS, Slots, Stream, Zeros},
-    model::{ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Step, Tables, WALK_ROOM, Walk},
+    model::{
+        Bounds, ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Members, Step, Tables, Targets,
+        WALK_ROOM, Walk,
+    },
 };
 
 use rayon::prelude::*;

@@ -1,5 +1,6 @@
 //! Error feedback in, payload bytes out.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -101,6 +102,19 @@ pub(crate) struct BandWork<'a> {
     delta: Option<Delta<'a>>,
     residual: Residual,
     part: &'a mut Part,
+}
+
+thread_local! {
+    /// The working space of the thread's last band, since to ask the system for it again for each band takes time.
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+impl BandWork<'_> {
+    fn run(self, level: Level) {
+        let mut scratch = SCRATCH.take();
+        level.compress_band(self, &mut scratch);
+        SCRATCH.set(scratch);
+    }
 }
 
 impl Compressor {
@@ -213,9 +227,9 @@ impl Compressor {
         let sections = sections.map(|SectionWork { section, feedback, parts }| {
             let bands = &layout.bands()[section.bands.clone()];
             let work = (parts.par_iter_mut(), bands, feedback).into_par_iter();
-            work.for_each_init(Scratch::default, |scratch, (part, band, feedback)| {
+            work.for_each(|(part, band, feedback)| {
                 let delta = delta.map(|delta| delta.of_band(band));
-                level.compress_band(BandWork { layout, settings, band, feedback, delta, residual, part }, scratch);
+                BandWork { layout, settings, band, feedback, delta, residual, part }.run(level);
             });
             encode_section((layout, settings), section, parts, level)
         });
@@ -232,9 +246,9 @@ impl Compressor {
         let (layout, settings, level) = (&self.layout, &self.settings, self.level);
         let slices = layout.split_mut(feedback);
         let work = (&mut self.parts, layout.bands(), slices).into_par_iter();
-        let members = work.map_init(Scratch::default, |scratch, (part, band, feedback)| {
+        let members = work.map(|(part, band, feedback)| {
             let delta = delta.map(|delta| delta.of_band(band));
-            level.compress_band(BandWork { layout, settings, band, feedback, delta, residual, part }, scratch);
+            BandWork { layout, settings, band, feedback, delta, residual, part }.run(level);
             Member { band, part, feedback: (residual == Residual::Subtract).then_some(feedback) }
         });
         let mut members = members.collect::<Vec<_>>();

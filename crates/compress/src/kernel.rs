@@ -22,6 +22,8 @@ mod narrow;
 mod neon;
 mod network;
 pub(crate) mod places;
+pub(crate) mod plan;
+pub(crate) mod ranks;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 mod select;

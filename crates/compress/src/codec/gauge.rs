@@ -2,6 +2,7 @@
 
 use crate::codec::ans::{Coding, Reader, SHARE_BITS, Source, Symbols};
 use crate::codec::model::{Ground, Targets, Walk, plan};
+use crate::kernel::Level;
 
 /// Reads, and adds up the bits that each symbol is worth by its share of the slots.
 pub(crate) struct Gauge<'a> {
@@ -60,9 +61,10 @@ impl Coding for Gauge<'_> {
         self.reader.places(ground, walks, indices);
         let mut targets = Targets::default();
         for walk in walks.iter().filter(|walk| !walk.fault) {
-            plan((ground, walk), &indices[walk.values()], &mut targets, |step| {
-                let (slots, bits) = ground.distances.slots_of(step.segment);
-                self.add(slots.share, bits + u32::from(step.width));
+            targets.find(Level::Plain, ground, walk, &indices[walk.values()]);
+            plan(ground, &targets, |step| {
+                let (slots, bits) = ground.distances.slots_of(step.segment());
+                self.add(slots.share, bits + step.width());
             });
         }
     }

@@ -12,6 +12,7 @@ mod head;
 mod lean;
 mod marks;
 mod path;
+mod plan;
 
 use crate::bits::width_of;
 use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Ways, Zeros, in_turn};
@@ -30,12 +31,12 @@ pub(crate) use crate::codec::model::fit::fit;
 pub(crate) use crate::codec::model::ground::{Element, Ground, Walk};
 pub(crate) use crate::codec::model::head::{Head, Shares};
 pub(crate) use crate::codec::model::marks::Marks;
-#[cfg(target_arch = "x86_64")]
 pub(crate) use crate::codec::model::marks::quotient;
-pub(crate) use crate::codec::model::path::{Path, Step, Targets, plan};
+pub(crate) use crate::codec::model::path::Path;
+pub(crate) use crate::codec::model::plan::{Bounds, Step, Targets, plan};
 pub(crate) use crate::codec::model::{
     ground::{FIELDS_ROOM, Field, WALK_ROOM},
-    marks::{ByClass, CLASSES, Tables},
+    marks::{ByClass, CLASSES, Members, Tables},
 };
 
 /// The scale, and the difference of two scales, that the first chunk of a section is expected to have.

@@ -53,7 +53,7 @@ impl Write<'_> {
 
 impl Step {
     fn numbers(steps: &[Step]) -> &[u32] {
-        // SAFETY: a step has as many bytes as a number, and is aligned as one.
+        // SAFETY: a step is a number.
         unsafe { std::slice::from_raw_parts(steps.as_ptr().cast(), steps.len()) }
     }
 }
@@ -97,8 +97,8 @@ fn write<I: Vectors>(
     segments: &Segments<I>,
     output: &mut Output,
 ) -> I::Vector {
-    let (raw, segment) = (i.and(steps, i.number(0xffff)), i.right(steps, 24));
-    let width = i.and(i.right(steps, 16), i.number(0xff));
+    let (raw, segment) = (i.and(steps, i.number(0xffff)), i.right(steps, Step::SEGMENT));
+    let width = i.and(i.right(steps, Step::WIDTH), i.number(0xff));
     let coded = i.reach(segment, i.number(1));
     let share = i.look_up(segments.share, segment);
     // Room for what comes.

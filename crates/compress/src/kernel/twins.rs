@@ -1,6 +1,8 @@
 //! Vectors of 32 bytes that are two of sixteen: instructions do the same in both, whatever machine has them.
 
 use crate::codec::LANES;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::Avx2;
 use crate::kernel::Level;
 use crate::kernel::network::Quarters;
 use crate::kernel::tables::LANE;
@@ -24,6 +26,16 @@ impl Level {
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             Level::Neon(_) => true,
             _ => false,
+        }
+    }
+
+    /// The level of such vectors, if the machine has them: they come with AVX-512.
+    #[inline(always)]
+    pub(crate) fn narrowed(self) -> Level {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => Level::Avx2(Avx2(())),
+            _ => self,
         }
     }
 

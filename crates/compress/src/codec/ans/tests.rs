@@ -199,8 +199,8 @@ proptest! {
         let (distances, _) = table_of(8 * (8 + table), 8);
         let segments = distances.segment(u32::from(u16::MAX)).number + 1;
         let steps = noise.iter().map(|&[kind, raw]| {
-            let width = (kind >> 8) as u8 % 11;
-            WriterStep { raw: raw & ((1 << width) - 1), width, segment: kind as u8 % segments }
+            let width = u32::from(kind >> 8) % 11;
+            WriterStep::new(kind as u8 % segments, u32::from(raw) & ((1 << width) - 1), width)
         });
         let mut steps = steps.collect::<Vec<_>>();
         steps.resize(steps.len().next_multiple_of(lanes), WriterStep::default());

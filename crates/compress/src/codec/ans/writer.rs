@@ -6,6 +6,7 @@ use crate::codec::ans::{Coding, LANES, LEAST, RAW_MAX, SHARE_BITS, Slots, Symbol
 use crate::codec::model::DISTANCE_BITS;
 use crate::codec::model::{Distances, Ground, Step, Targets, Walk, plan};
 use crate::kernel::Level;
+use crate::kernel::plan::{Planned, Rows, plan_at_once};
 use crate::kernel::steps::Write;
 
 /// Collects symbols and writes them in reverse.
@@ -23,6 +24,7 @@ struct Spare {
     steps: Vec<Step>,
     walks: Vec<Walked>,
     targets: Targets,
+    planned: Planned,
     words: Vec<[u8; 2]>,
 }
 
@@ -100,13 +102,17 @@ impl Writer {
     }
 }
 
-/// Puts a step into its row, which may be a new one.
+/// Puts the steps to the values of a chunk into rows.
 #[inline(always)]
-fn put_into(rows: &mut Vec<Step>, lanes: usize, (place, step): (usize, Step)) {
-    if place >= rows.len() {
-        rows.resize(rows.len() + lanes, Step::default());
+fn put_steps(level: Level, ground: &Ground, (targets, planned): (&mut Targets, &mut Planned), mut rows: Rows<'_>) {
+    if plan_at_once(level, ground, targets, planned, &mut rows) {
+        return;
     }
-    rows[place] = step;
+    let mut number = 0;
+    plan(ground, targets, |step| {
+        rows.put(number, step);
+        number += 1;
+    });
 }
 
 /// States, and words, of which the last ones are written first.
@@ -148,9 +154,9 @@ impl Output {
     }
 
     #[inline(always)]
-    fn step(&mut self, lane: usize, Step { raw, width, segment }: Step, distances: &Distances) {
-        let (lane, width, raw) = (lane & (LANES - 1), u32::from(width), u32::from(raw));
-        let (slots, bits) = distances.slots_of(segment);
+    fn step(&mut self, lane: usize, step: Step, distances: &Distances) {
+        let (lane, width, raw) = (lane & (LANES - 1), step.width(), step.raw());
+        let (slots, bits) = distances.slots_of(step.segment());
         let state = if bits + width > RAW_MAX {
             self.states[lane] = self.room(lane, 1, width) << width | raw;
             self.room(lane, slots.share, bits)
@@ -242,16 +248,14 @@ impl Coding for Writer {
 
     #[inline(always)]
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
-        let Spare { symbols, steps, walks: walked, targets, .. } = &mut self.spare;
+        let Spare { symbols, steps, walks: walked, targets, planned, .. } = &mut self.spare;
         let (lanes, first, distances) = (self.lanes, steps.len(), ground.distances);
         walked.push(Walked { before: symbols.len(), first, distances, low: ground.low });
         for (lane, walk) in walks.iter_mut().enumerate() {
             ground.lay(walk, self.level);
-            let mut place = first + lanes - 1 - lane;
-            plan((ground, walk), &indices[walk.values()], targets, |step| {
-                put_into(steps, lanes, (place, step));
-                place += lanes;
-            });
+            targets.find(self.level, ground, walk, &indices[walk.values()]);
+            let rows = Rows { steps, lanes, first: first + lanes - 1 - lane };
+            put_steps(self.level, ground, (targets, planned), rows);
         }
     }
 }

@@ -93,6 +93,8 @@ pub(crate) struct Bytes {
     pub(crate) share: [u8; SEGMENTS_MAX],
     pub(crate) start: [u8; SEGMENTS_MAX],
     pub(crate) base: [u8; SEGMENTS_MAX],
+    /// The number of each unit's segment.
+    pub(crate) units: [u8; 16],
     /// The number of the last segment of one unit, and of the one that is passed over, behind all others.
     pub(crate) single: u8,
     pub(crate) passed: u8,
@@ -106,7 +108,10 @@ impl Bytes {
         self.base[number] = segment.base;
         if segment.skip {
             self.passed = segment.number;
-        } else if !segment.double {
+            return;
+        }
+        self.units[segment.base.into()..][..1 + usize::from(segment.double)].fill(segment.number);
+        if !segment.double {
             self.single = segment.number;
         }
     }

@@ -56,6 +56,12 @@ impl Field {
     pub(crate) fn column_class(self) -> usize {
         (self.0 >> Field::COLUMN & 7) as usize
     }
+
+    /// Both classes, that of the column from bit 3 on.
+    #[inline(always)]
+    pub(crate) fn pair(self) -> usize {
+        (self.0 >> Field::LINE & 0x3f) as usize
+    }
 }
 
 impl Field {

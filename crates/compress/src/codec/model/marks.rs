@@ -87,6 +87,25 @@ impl Tables {
     }
 }
 
+/// What vectors of bytes look up of a group of few members: of each its class and its number in that, and by the class how many there are.
+#[derive(Debug)]
+pub(crate) struct Members {
+    pub(crate) classes: [u8; Tables::MOST],
+    pub(crate) ranks: [u8; Tables::MOST],
+    pub(crate) counts: [u8; 16],
+}
+
+impl Members {
+    fn new(classes: &Classes, ranks: &[(u8, u16)]) -> Members {
+        let mut members = Members { classes: [0; Tables::MOST], ranks: [0; Tables::MOST], counts: [0; 16] };
+        for (member, &(class, rank)) in ranks.iter().enumerate().take(Tables::MOST) {
+            (members.classes[member], members.ranks[member]) = (class, rank as u8);
+        }
+        members.counts.iter_mut().zip(classes.counts).for_each(|(byte, count)| *byte = count as u8);
+        members
+    }
+}
+
 /// `2^16` divided by so many, rounded down; one less for one, and nothing for none. A number below `2^12` times that is the number's
 /// quotient, or one less.
 pub(crate) fn quotient(number: u16) -> u16 {
@@ -159,6 +178,7 @@ pub(crate) struct Side {
     leans: Vec<u8>,
     /// The class of each, and its number among those of its class and group; where nobody asked for it nothing.
     ranks: Vec<(u8, u16)>,
+    members: Vec<Members>,
     /// The numbers of a group's members, class by class.
     sorted: Vec<u16>,
     groups: Vec<(Range<usize>, Classes)>,
@@ -171,8 +191,8 @@ impl Side {
     pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>, level: Level) -> Side {
         // No leaning, one to plus, one to minus: 0, 1, 3.
         let leans = marks.iter().map(|&[_, lean]| lean + (lean >> 1)).collect();
-        let mut side =
-            Side { leans, ranks: Vec::new(), sorted: vec![0; marks.len()], groups: Vec::new(), tables: Vec::new() };
+        let (ranks, members, sorted) = (Vec::new(), Vec::new(), vec![0; marks.len()]);
+        let mut side = Side { leans, ranks, members, sorted, groups: Vec::new(), tables: Vec::new() };
         for group in groups {
             let starts = sort(&marks[group.clone()], &mut side.sorted[group.clone()], level);
             let classes = Classes::new(starts);
@@ -193,11 +213,15 @@ impl Side {
     #[inline(always)]
     pub(crate) fn rank(&mut self, marks: &[[u8; 2]]) {
         self.ranks.clear();
-        for (group, Classes { starts, .. }) in &self.groups {
+        self.members.clear();
+        for (group, classes) in &self.groups {
+            let starts = &classes.starts;
             let mut ends = Ends::new(starts);
             let ranks =
                 marks[group.clone()].iter().map(|&[class, _]| (class, ends.next(class) - starts[usize::from(class)]));
+            let first = self.ranks.len();
             self.ranks.extend(ranks);
+            self.members.push(Members::new(classes, &self.ranks[first..]));
         }
     }
 
@@ -208,6 +232,7 @@ impl Side {
         View {
             leans: &self.leans[range.clone()],
             ranks: self.ranks.get(range.clone()).unwrap_or_default(),
+            members: self.members.get(number),
             sorted: &self.sorted[range],
             classes,
             tables: self.tables.get(number),
@@ -236,6 +261,7 @@ impl Side {
 pub(crate) struct View<'a> {
     pub(crate) leans: &'a [u8],
     pub(crate) ranks: &'a [(u8, u16)],
+    pub(crate) members: Option<&'a Members>,
     pub(crate) sorted: &'a [u16],
     pub(crate) classes: &'a Classes,
     pub(crate) tables: Option<&'a Tables>,

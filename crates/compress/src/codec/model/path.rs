@@ -6,23 +6,7 @@
 
 use crate::codec::ans::{RAW_MAX, Stream};
 use crate::codec::model::distance::DISTANCE_BITS;
-use crate::codec::model::ground::{Element, FIELDS, Field, Ground, Walk};
-
-/// What a step takes: a segment of the table of distances by its number, or 0, and a raw number. As a number of 32 bits on the machines whose
-/// vectors read it, from the lowest place on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(C, align(4))]
-pub(crate) struct Step {
-    pub(crate) raw: u16,
-    pub(crate) width: u8,
-    pub(crate) segment: u8,
-}
-
-impl Step {
-    fn new(segment: u8, raw: u32, width: u32) -> Step {
-        Step { raw: raw as u16, width: width as u8, segment }
-    }
-}
+use crate::codec::model::ground::{Element, Field, Ground, Walk};
 
 /// How far a reader came.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,98 +65,4 @@ impl Path {
 #[inline(always)]
 fn choose(first: bool, one: u32, other: u32) -> u32 {
     other ^ ((one ^ other) & 0_u32.wrapping_sub(first.into()))
-}
-
-/// Memory for [`plan`].
-#[derive(Debug, Default)]
-pub(crate) struct Targets {
-    /// For each value its field and its place among all.
-    found: Vec<(u8, u32)>,
-    /// Places in the order of fields.
-    sorted: Vec<u32>,
-}
-
-/// Where the elements of a field have their places: each takes `2^octaves` of them.
-#[derive(Debug, Clone, Copy, Default)]
-struct Spot {
-    start: u32,
-    columns: u16,
-    octaves: u8,
-    number: u8,
-}
-
-/// Shows the steps to all of some values, whose indices rise.
-#[inline(always)]
-pub(crate) fn plan(
-    (ground, walk): (&Ground, &Walk),
-    indices: &[u16],
-    targets: &mut Targets,
-    mut visit: impl FnMut(Step),
-) {
-    let starts = targets.sort(ground, walk, indices);
-    let octaves_of = |number: usize| walk.fields[number].octaves();
-    let (mut number, mut place) = (0, 0);
-    let (mut end, mut octaves) = (starts[1], octaves_of(0));
-    for &target in &targets.sorted {
-        loop {
-            if place >= end {
-                visit(Step::default());
-                number += 1;
-                (end, octaves) = (starts[number + 1], octaves_of(number));
-                continue;
-            }
-            let segment = ground.distances.segment((target - place) >> ground.low);
-            let base = u32::from(segment.base) << ground.low;
-            if segment.skip {
-                visit(Step::new(segment.number, 0, 0));
-                place += base;
-                continue;
-            }
-            let width = ground.low + u32::from(segment.double) - octaves;
-            visit(Step::new(segment.number, (target - place - base) >> octaves, width));
-            break;
-        }
-        while target >= end {
-            let before = octaves;
-            number += 1;
-            (end, octaves) = (starts[number + 1], octaves_of(number));
-            let (rest, width) = ((target - starts[number]) >> octaves, before - octaves);
-            visit(Step::new(0, rest & ((1 << width) - 1), width));
-        }
-        place = target + (1 << octaves);
-    }
-}
-
-impl Targets {
-    /// Finds the places of values among the elements of all fields, and sorts them. Returns where each field begins, and the end of the last.
-    #[inline(always)]
-    fn sort(&mut self, ground: &Ground, walk: &Walk, indices: &[u16]) -> [u32; FIELDS + 2] {
-        let (mut starts, mut spots) = ([u32::MAX; FIELDS + 2], [Spot::default(); 64]);
-        let (lines, columns) = ground.sides(walk);
-        let mut end = 0;
-        for (number, (&field, start)) in (0_u8..).zip(walk.fields[..walk.used].iter().zip(&mut starts)) {
-            (*start, end) = (end, end + (field.len() << field.octaves()));
-            let (octaves, wide) = (field.octaves() as u8, columns.count(field.column_class()) as u16);
-            let pair = field.line_class() << 3 | field.column_class();
-            spots[pair] = Spot { start: *start, columns: wide, octaves, number };
-        }
-        starts[walk.used] = end;
-        let mut counts = [0_u16; FIELDS + 1];
-        self.found.clear();
-        self.found.extend(indices.iter().map(|&index| {
-            let (line, column) = walk.line_and_column(index);
-            let ((line, row), (class, rank)) = (lines.ranks[line], columns.ranks[column]);
-            let Spot { start, columns, octaves, number } = spots[usize::from(line << 3 | class) & 63];
-            counts[usize::from(number) + 1] += 1;
-            (number, start + ((u32::from(row) * u32::from(columns) + u32::from(rank)) << octaves))
-        }));
-        (1..=FIELDS).for_each(|number| counts[number] += counts[number - 1]);
-        self.sorted.resize(indices.len(), 0);
-        for &(number, place) in &self.found {
-            let count = &mut counts[usize::from(number)];
-            self.sorted[usize::from(*count)] = place;
-            *count += 1;
-        }
-        starts
-    }
 }
