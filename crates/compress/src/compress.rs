@@ -7,7 +7,9 @@ use rayon::prelude::*;
 
 use crate::codec::{encode_section, join};
 use crate::compat::{Member, quantise_tensor};
-use crate::kernel::{Candidates, Chunk, Compact, Instructions, Level, key, prefetch_any, select};
+use crate::kernel::{
+    Candidates, Compact, Copied, Elements, GROUPS, Instructions, Level, ROW, key, prefetch_any, select,
+};
 use crate::layout::{Band, Block, Layout, Section};
 use crate::quantise::{Scales, Table, quantise};
 use crate::scale::LARGEST;
@@ -83,10 +85,9 @@ enum Residual {
 /// Working space of one thread.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// The largest magnitudes in each column of the panel, as bits: those of the even rows, and those of the odd ones.
-    peaks: Vec<u32>,
-    /// Those of the columns of a chunk.
-    groups: Vec<u32>,
+    /// For each 64 columns of the panel, row by row, the largest magnitudes of each eight elements, as bits.
+    maxima: Vec<u32>,
+    copied: Copied,
     candidates: Candidates,
     /// Where what was selected lies in the band, and the values.
     positions: Vec<usize>,
@@ -291,88 +292,91 @@ pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scrat
     work.part.clear();
     for panel in work.band.panels(PANEL) {
         let (first, last) = (work.band.block(panel.start), work.band.block(panel.end - 1));
-        let columns = first.start..last.start + last.width;
-        accumulate(&mut work, columns.clone(), &mut scratch.peaks);
+        accumulate(compact, &mut work, first.start..last.start + last.width, &mut scratch.maxima);
         for chunk in panel {
             let block = work.band.block(chunk);
-            gather_peaks(block, &columns, scratch);
-            compress_chunk(compact, &mut work, block, scratch);
+            compress_chunk(compact, &mut work, (block, first.start), scratch);
         }
     }
 }
 
-/// Applies `delta` to some columns of the feedback, and finds the largest of each column: memory is what this waits for, so that they cost nothing here.
+/// Applies `delta` to some columns of the feedback, and finds the largest of each eight elements while they are at hand.
 #[inline(always)]
-fn accumulate(work: &mut BandWork<'_>, columns: Range<usize>, peaks: &mut Vec<u32>) {
-    peaks.clear();
-    peaks.resize(2 * columns.len(), 0);
-    let (even, odd) = peaks.split_at_mut(columns.len());
-    for row in 0..work.band.rows {
-        let start = row * work.band.columns + columns.start;
-        accumulate_row(work, start, if row % 2 == 0 { even } else { odd });
+fn accumulate(compact: impl Compact, work: &mut BandWork<'_>, columns: Range<usize>, maxima: &mut Vec<u32>) {
+    let (rows, pieces) = (work.band.rows, columns.len() / ROW);
+    maxima.resize(pieces * rows * GROUPS, 0);
+    for row in 0..rows {
+        let first = row * work.band.columns;
+        let (mut start, end) = (first + columns.start, first + columns.end);
+        for maxima in maxima.as_chunks_mut().0.iter_mut().skip(row).step_by(rows) {
+            if let Some(piece) = accumulate_piece(work, start..start + ROW).first_chunk() {
+                *maxima = compact.maxima(piece);
+            }
+            start += ROW;
+        }
+        accumulate_piece(work, start..end);
     }
 }
 
-/// Elements that are computed after what follows them in the next row was asked for.
-const PIECE: usize = 64;
+/// Rows between what is computed and what is asked for.
+const ROWS_AHEAD: usize = 4;
 
-/// The same for a row that begins at `start`.
+/// The same for a piece of a row; what is some rows behind it is asked for.
 #[inline(always)]
-fn accumulate_row(work: &mut BandWork<'_>, start: usize, peaks: &mut [u32]) {
-    let (pieces, rest) = peaks.as_chunks_mut::<PIECE>();
-    let end = start + PIECE * pieces.len();
-    for (start, peaks) in (start..).step_by(PIECE).zip(pieces) {
-        accumulate_piece(work, start, peaks);
-    }
-    accumulate_piece(work, end, rest);
-}
-
-/// The same for a piece of a row, of which each element has a peak.
-#[inline(always)]
-fn accumulate_piece(work: &mut BandWork<'_>, start: usize, peaks: &mut [u32]) {
-    let (piece, ahead) = (start..start + peaks.len(), start + work.band.columns);
-    let ahead = ahead..ahead + peaks.len();
+fn accumulate_piece<'a>(work: &'a mut BandWork<'_>, piece: Range<usize>) -> &'a [f32] {
+    let behind = ROWS_AHEAD * work.band.columns;
+    let ahead = piece.start + behind..piece.end + behind;
     prefetch_any(work.feedback, ahead.clone());
     let feedback = &mut work.feedback[piece.clone()];
-    let Some(Delta { before, after, decay }) = work.delta else {
-        feedback.iter().zip(peaks).for_each(|(e, peak)| *peak = (*peak).max(key(*e)));
-        return;
+    if let Some(Delta { before, after, decay }) = work.delta {
+        prefetch_any(before, ahead.clone());
+        prefetch_any(after, ahead);
+        let steps = before[piece.clone()].iter().zip(&after[piece]);
+        for (e, (before, after)) in feedback.iter_mut().zip(steps) {
+            *e = decay * *e + (before - after);
+        }
+    }
+    feedback
+}
+
+/// The elements of a chunk as they lie in a panel, if they are such as selection wants, and if all values are usable.
+#[inline(always)]
+fn elements_of<'a>(feedback: &'a [f32], (block, first): (Block, usize), maxima: &'a [u32]) -> Option<Elements<'a>> {
+    let piece = block.start - first;
+    if block.width != ROW || !piece.is_multiple_of(ROW) {
+        return None;
+    }
+    let maxima = &maxima[piece / ROW * block.rows * GROUPS..][..block.rows * GROUPS];
+    let elements = Elements { values: &feedback[block.start..], gap: block.stride - ROW, maxima };
+    (elements.largest() <= LARGEST.to_bits()).then_some(elements)
+}
+
+/// Selects and quantises a chunk of a panel that begins at `first`, and subtracts what was selected from the feedback.
+#[inline(always)]
+fn compress_chunk(
+    compact: impl Compact,
+    work: &mut BandWork<'_>,
+    (block, first): (Block, usize),
+    scratch: &mut Scratch,
+) {
+    let Scratch { maxima, copied, candidates, positions, selected } = scratch;
+    let (quantiser, part) = (work.settings.quantiser, &mut *work.part);
+    let elements = match elements_of(work.feedback, (block, first), maxima) {
+        Some(elements) => elements,
+        None => {
+            copied.copy(compact, work.feedback, block);
+            if copied.elements().largest() > LARGEST.to_bits() {
+                part.rejected += reject_unusable(work.feedback, block);
+                copied.copy(compact, work.feedback, block);
+            }
+            copied.elements()
+        }
     };
-    prefetch_any(before, ahead.clone());
-    prefetch_any(after, ahead);
-    let steps = before[piece.clone()].iter().zip(&after[piece]);
-    for ((e, (before, after)), peak) in feedback.iter_mut().zip(steps).zip(peaks) {
-        *e = decay * *e + (before - after);
-        *peak = (*peak).max(key(*e));
-    }
-}
-
-/// Puts the peaks of a chunk's columns together.
-#[inline(always)]
-fn gather_peaks(block: Block, columns: &Range<usize>, Scratch { peaks, groups, .. }: &mut Scratch) {
-    let (even, odd) = peaks.split_at(columns.len());
-    let mine = block.start - columns.start..block.start - columns.start + block.width;
-    groups.clear();
-    groups.extend_from_slice(&even[mine.clone()]);
-    groups.extend_from_slice(&odd[mine]);
-}
-
-/// Selects and quantises a chunk, and subtracts what was selected from the feedback.
-#[inline(always)]
-fn compress_chunk(compact: impl Compact, work: &mut BandWork<'_>, block: Block, scratch: &mut Scratch) {
-    let Scratch { groups, candidates, positions, selected, .. } = scratch;
-    let quantiser = work.settings.quantiser;
-    if groups.iter().copied().fold(0, u32::max) > LARGEST.to_bits() {
-        work.part.rejected += reject_unusable(work.feedback, block);
-        groups.clear();
-    }
-    let part = &mut *work.part;
     let first = part.indices.len();
     let kept = work.layout.kept(block.len(), work.settings.top_k);
     // Zeros say nothing, but a quantiser that always sends the same number of values may need them.
     let least = u32::from(quantiser.count_min(kept) == 0);
-    let chunk = Chunk { band: work.feedback, block };
-    select(compact, (chunk, groups), (kept, least), candidates, &mut part.indices);
+    select(compact, (elements, block.len()), (kept, least), candidates, &mut part.indices);
     let places = block.places();
     positions.clear();
     positions.extend(part.indices[first..].iter().map(|&index| places.of(index)));

@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 pub(crate) mod classes;
+mod compact;
 pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod found;
@@ -46,7 +47,8 @@ use crate::compress::{BandWork, Scratch, compress_band};
 use crate::outer::{StepWork, Sums, step_band};
 use crate::section::SectionData;
 
-pub(crate) use select::{Candidates, Chunk, Compact, key, select};
+pub(crate) use compact::Compact;
+pub(crate) use select::{Candidates, Copied, Elements, GROUPS, ROW, key, select};
 
 /// Vector instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -93,21 +93,38 @@ pub(super) fn bits_of([a, b, c, d]: [uint8x16_t; 4]) -> u64 {
     }
 }
 
-/// Which values have magnitude bits of at least `least`, the first in the lowest place.
+/// The largest key of each eight elements.
 #[inline(always)]
-pub(super) fn reach(values: &[f32; 64], least: u32) -> u64 {
+pub(super) fn maxima(row: &[f32; 64]) -> [u32; EIGHT] {
+    let mut maxima = [0; EIGHT];
+    for (maxima, half) in maxima.as_chunks_mut::<4>().0.iter_mut().zip(row.as_chunks::<32>().0) {
+        // SAFETY: every machine has the instructions; there are four numbers each, and there is room for as many.
+        unsafe {
+            let magnitude = vdupq_n_u32(u32::MAX >> 1);
+            let group = |first: usize| {
+                let four = |first: usize| vandq_u32(vld1q_u32(half[first..first + 4].as_ptr().cast()), magnitude);
+                vmaxq_u32(four(first), four(first + 4))
+            };
+            let (one, other) = (vpmaxq_u32(group(0), group(8)), vpmaxq_u32(group(16), group(24)));
+            vst1q_u32(maxima.as_mut_ptr(), vpmaxq_u32(one, other));
+        }
+    }
+    maxima
+}
+
+/// Which keys are at least `least`, the first in the lowest place.
+#[inline(always)]
+pub(super) fn reach(keys: &[u32; 64], least: u32) -> u64 {
     // SAFETY: every machine has the instructions; there are four numbers each.
     unsafe {
-        let (magnitude, least) = (vdupq_n_u32(u32::MAX >> 1), vdupq_n_u32(least));
-        let four = |values: &[f32; 4]| {
-            vreinterpretq_u16_u32(vcgeq_u32(vandq_u32(vld1q_u32(values.as_ptr().cast()), magnitude), least))
-        };
-        let sixteen = |values: &[f32; LANE]| {
-            let [a, b, c, d] = [0, 4, 8, 12].map(|place| four(values[place..].first_chunk().unwrap_or(&[0.0; 4])));
+        let least = vdupq_n_u32(least);
+        let four = |keys: &[u32; 4]| vreinterpretq_u16_u32(vcgeq_u32(vld1q_u32(keys.as_ptr()), least));
+        let sixteen = |keys: &[u32; LANE]| {
+            let [a, b, c, d] = [0, 4, 8, 12].map(|place| four(keys[place..].first_chunk().unwrap_or(&[0; 4])));
             vuzp1q_u8(vreinterpretq_u8_u16(vuzp1q_u16(a, b)), vreinterpretq_u8_u16(vuzp1q_u16(c, d)))
         };
         let [a, b, c, d] =
-            [0, LANE, 2 * LANE, 3 * LANE].map(|place| sixteen(values[place..].first_chunk().unwrap_or(&[0.0; LANE])));
+            [0, LANE, 2 * LANE, 3 * LANE].map(|place| sixteen(keys[place..].first_chunk().unwrap_or(&[0; LANE])));
         bits_of([a, b, c, d])
     }
 }

@@ -1,27 +1,14 @@
 //! The `k` largest values of a chunk.
 //!
-//! 1. The elements are dealt to at least `k` groups; the `k`-th largest of the groups' maxima is at most the `k`-th
-//!    largest element, since `k` different elements reach it.
-//! 2. Keys that reach that bound, usually about a hundred, are listed.
+//! 1. The elements are dealt to groups, of which eight elements in a row are the smallest. The `k`-th largest of the maxima of at least `k` groups is at
+//!    most the `k`-th largest element, since `k` different elements reach it.
+//! 2. The smallest groups that reach that bound are listed, and of these the keys that reach it, usually about a hundred.
 //! 3. Bisection finds a threshold that exactly `k` of them reach, or the key at which ties have to be broken.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{
-    _mm_packus_epi32, _mm_storeu_si128, _mm256_and_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
-    _mm256_cmpeq_epi32, _mm256_cmpgt_epi32, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_max_epu32,
-    _mm256_movemask_epi8, _mm256_movemask_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32,
-    _mm256_set1_epi32, _mm256_setr_epi32, _mm256_setzero_si256, _mm512_and_si512, _mm512_cmpge_epu32_mask,
-    _mm512_loadu_si512, _mm512_set1_epi32,
-};
-
-use crate::kernel::Plain;
-#[cfg(target_arch = "x86_64")]
-use crate::kernel::{Avx2, Avx512, tables::LANES_OF};
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-use crate::kernel::{Neon, neon};
+use crate::kernel::compact::Compact;
 use crate::layout::Block;
 
-const MAGNITUDE: u32 = 0x7fff_ffff;
+pub(super) const MAGNITUDE: u32 = 0x7fff_ffff;
 
 /// What values are compared by: the bits of the magnitude.
 #[inline(always)]
@@ -29,87 +16,131 @@ pub(crate) fn key(value: f32) -> u32 {
     value.to_bits() & MAGNITUDE
 }
 
-/// Elements of which a word has a bit each.
-const WORD: usize = u64::BITS as usize;
-/// Candidates that are listed without asking; buffers have room for one vector more than they need.
-const FEW: usize = 4;
-const VECTOR: usize = 8;
-/// Most groups.
-const GROUPS: usize = 256;
+/// Elements of a row, of which each has a bit in a word.
+pub(crate) const ROW: usize = u64::BITS as usize;
+/// Elements of a smallest group, and such groups of a row.
+pub(crate) const GROUP: usize = 8;
+pub(crate) const GROUPS: usize = ROW / GROUP;
+/// Groups that are listed without asking; lists have room for as many more than they need.
+const FEW: usize = 16;
 
-/// A chunk as its rows lie in its band.
+/// The elements of a chunk in rows of 64, of which the last may be shorter, and the largest key of each group of eight.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Chunk<'a> {
-    pub(crate) band: &'a [f32],
-    pub(crate) block: Block,
+pub(crate) struct Elements<'a> {
+    pub(crate) values: &'a [f32],
+    /// Elements between the end of a row and the beginning of the next.
+    pub(crate) gap: usize,
+    pub(crate) maxima: &'a [u32],
+}
+
+impl Elements<'_> {
+    /// The largest key of all.
+    #[inline(always)]
+    pub(crate) fn largest(&self) -> u32 {
+        self.maxima.iter().fold(0, |largest, &key| largest.max(key))
+    }
+
+    /// The elements of a group, of which there are none if it is none of the chunk.
+    #[inline(always)]
+    pub(super) fn group(&self, group: u32) -> &[f32; GROUP] {
+        let (group, none) = (group as usize, &[0.0; GROUP]);
+        let first = GROUP * group + group / GROUPS * self.gap;
+        self.values.get(first..).and_then(|values| values.first_chunk()).unwrap_or(none)
+    }
+}
+
+/// A chunk in one piece, where it does not lie in such rows.
+#[derive(Debug, Default)]
+pub(crate) struct Copied {
+    values: Vec<f32>,
+    maxima: Vec<u32>,
+}
+
+impl Copied {
+    #[inline(always)]
+    pub(crate) fn copy(&mut self, compact: impl Compact, band: &[f32], block: Block) {
+        self.values.clear();
+        block.runs().for_each(|run| self.values.extend_from_slice(&band[run]));
+        self.values.resize(block.len().next_multiple_of(ROW), 0.0);
+        self.maxima.clear();
+        self.values.as_chunks().0.iter().for_each(|row| self.maxima.extend(compact.maxima(row)));
+    }
+
+    pub(crate) fn elements(&self) -> Elements<'_> {
+        Elements { values: &self.values, gap: 0, maxima: &self.maxima }
+    }
 }
 
 /// Candidates for selection, in the order of their positions.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
-    /// The chunk in one piece, where it is needed so.
-    chunk: Vec<f32>,
-    keys: Vec<u32>,
-    places: Vec<u32>,
-    count: usize,
+    /// The largest keys of larger groups.
+    maxima: Vec<u32>,
+    /// Groups that have candidates.
+    groups: Vec<u32>,
+    pub(super) keys: Vec<u32>,
+    pub(super) places: Vec<u32>,
+    pub(super) count: usize,
 }
 
 impl Candidates {
-    fn clear(&mut self, room: usize) {
-        self.count = 0;
-        if self.keys.len() < room + VECTOR {
-            self.keys.resize(room + VECTOR, 0);
-            self.places.resize(room + VECTOR, 0);
+    /// Finds the elements whose key is at least `least`, in order, but for those from `len` on.
+    #[inline(always)]
+    fn find(&mut self, compact: impl Compact, elements: Elements<'_>, len: usize, least: u32) {
+        let listed = self.list(compact, elements.maxima, least);
+        let room = GROUP * (listed + 1);
+        if self.keys.len() < room {
+            self.keys.resize(room, 0);
+            self.places.resize(room, 0);
+        }
+        let Candidates { groups, keys, places, count, .. } = self;
+        *count = compact.collect(elements, &groups[..listed], least, [keys, places]);
+        while *count > 0 && places[*count - 1] as usize >= len {
+            *count -= 1;
         }
     }
 
-    /// Finds the elements whose key is at least `least`, in order.
+    /// Lists the groups whose largest key is at least `least`: some in any case, since a branch for each would be foretold badly. Tells how many they are.
     #[inline(always)]
-    fn find(&mut self, compact: impl Compact, Chunk { band, block }: Chunk<'_>, least: u32) {
-        self.clear(block.len());
-        for row in 0..block.rows {
-            let (whole, rest) = band[block.run(row)].as_chunks();
-            let first = row * block.width;
-            for (first, values) in (first..).step_by(WORD).zip(whole) {
-                self.list(first, compact.reach(values, least));
+    fn list(&mut self, compact: impl Compact, maxima: &[u32], least: u32) -> usize {
+        if self.groups.len() < maxima.len() + FEW {
+            self.groups.resize(maxima.len() + FEW, 0);
+        }
+        let (words, rest) = maxima.as_chunks();
+        let mut last = [0; ROW];
+        last[..rest.len()].copy_from_slice(rest);
+        let there = (1 << rest.len()) - 1;
+        let words = words.iter().map(|word| compact.reach(word, least));
+        let last = (!rest.is_empty()).then(|| compact.reach(&last, least) & there);
+        let mut count = 0;
+        for (first, mut word) in (0..).step_by(ROW).zip(words.chain(last)) {
+            let end = count + word.count_ones() as usize;
+            for group in &mut self.groups[count..count + FEW] {
+                *group = first + word.trailing_zeros();
+                word &= word.wrapping_sub(1);
             }
-            if !rest.is_empty() {
-                let mut values = [0.0; WORD];
-                values[..rest.len()].copy_from_slice(rest);
-                let there = (1 << rest.len()) - 1;
-                self.list(first + WORD * whole.len(), compact.reach(&values, least) & there);
+            for group in &mut self.groups[(count + FEW).min(end)..end] {
+                *group = first + word.trailing_zeros();
+                word &= word.wrapping_sub(1);
             }
+            count = end;
         }
-        let places = block.places();
-        for (to, &place) in self.keys.iter_mut().zip(&self.places[..self.count]) {
-            *to = key(band[places.of(place as u16)]);
-        }
-    }
-
-    /// Lists the set bits of a word: a few in any case, since a branch for each would be foretold badly.
-    #[inline(always)]
-    fn list(&mut self, first: usize, word: u64) {
-        let (first, mut rest) = (first as u32, word);
-        for place in &mut self.places[self.count..self.count + FEW] {
-            *place = first + rest.trailing_zeros();
-            rest &= rest.wrapping_sub(1);
-        }
-        let count = self.count + word.count_ones() as usize;
-        for place in &mut self.places[(self.count + FEW).min(count)..count] {
-            *place = first + rest.trailing_zeros();
-            rest &= rest.wrapping_sub(1);
-        }
-        self.count = count;
+        count
     }
 
     /// A key that at least `k` elements reach (or 0), and the largest key.
     #[inline(always)]
-    fn bounds(&mut self, Chunk { band, block }: Chunk<'_>, k: usize) -> (u32, u32) {
-        self.chunk.clear();
-        for row in 0..block.rows {
-            self.chunk.extend_from_slice(&band[block.run(row)]);
+    fn bounds(&mut self, maxima: &[u32], k: usize) -> (u32, u32) {
+        // Twice as many groups as are needed are enough.
+        self.maxima.clear();
+        self.maxima.extend_from_slice(maxima);
+        while self.maxima.len() >= 4 * k.max(1) && self.maxima.len().is_multiple_of(2) {
+            let half = self.maxima.len() / 2;
+            let (some, others) = self.maxima.split_at_mut(half);
+            some.iter_mut().zip(others).for_each(|(one, other)| *one = (*one).max(*other));
+            self.maxima.truncate(half);
         }
-        bounds(&self.chunk, k)
+        bounds_of(&self.maxima, k)
     }
 
     fn keys(&self) -> &[u32] {
@@ -117,160 +148,19 @@ impl Candidates {
     }
 }
 
-/// Finds keys that reach a bound. A value of an implementing type proves that the machine has the instructions that it uses.
-pub(crate) trait Compact: Copy {
-    /// Which values have magnitude bits of at least `least`, the first in the lowest place.
-    fn reach(self, values: &[f32; WORD], least: u32) -> u64;
-
-    /// Appends the positions of the candidates whose key is at least `least`.
-    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>);
-}
-
-/// Element by element, without branches.
-impl Compact for Plain {
-    #[inline(always)]
-    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
-        values.iter().rev().fold(0, |word, &value| word << 1 | u64::from(key(value) >= least))
-    }
-
-    #[inline(always)]
-    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
-        emit(candidates, Threshold { least, ties: usize::MAX }, indices);
-    }
-}
-
-/// Eight elements at once.
-#[cfg(target_arch = "x86_64")]
-impl Compact for Avx2 {
-    #[inline(always)]
-    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
-        // SAFETY: `self` proves that the machine has AVX2.
-        unsafe { reach_avx2(values, least) }
-    }
-
-    #[inline(always)]
-    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
-        // SAFETY: `self` proves that the machine has AVX2.
-        unsafe { choose_avx2(candidates, least, indices) };
-    }
-}
-
-/// Four elements in each register.
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-impl Compact for Neon {
-    #[inline(always)]
-    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
-        neon::reach(values, least)
-    }
-
-    #[inline(always)]
-    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
-        let (start, vectors) = (indices.len(), candidates.count.div_ceil(VECTOR));
-        indices.resize(start + VECTOR * vectors, 0);
-        let (keys, places) = (candidates.keys.as_chunks().0, candidates.places.as_chunks().0);
-        let mut count = start;
-        for (vector, (keys, places)) in keys.iter().zip(places).take(vectors).enumerate() {
-            let valid = 0xff >> (VECTOR * (vector + 1)).saturating_sub(candidates.count);
-            let Some(room) = indices[count..].first_chunk_mut() else { break };
-            count += neon::choose((keys, places), (least, valid), room);
-        }
-        indices.truncate(count);
-    }
-}
-
-/// Sixteen elements at once.
-#[cfg(target_arch = "x86_64")]
-impl Compact for Avx512 {
-    #[inline(always)]
-    fn reach(self, values: &[f32; WORD], least: u32) -> u64 {
-        // SAFETY: `self` proves that the machine has AVX-512.
-        unsafe { reach_avx512(values, least) }
-    }
-
-    #[inline(always)]
-    fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
-        // SAFETY: a machine with AVX-512 has AVX2.
-        unsafe { choose_avx2(candidates, least, indices) };
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx2")]
-fn reach_avx2(values: &[f32; WORD], least: u32) -> u64 {
-    let (magnitude, less) = (_mm256_set1_epi32(MAGNITUDE as i32), _mm256_set1_epi32(least as i32 - 1));
-    let in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    let mut halves = [0_u32; 2];
-    for (half, values) in halves.iter_mut().zip(values.as_chunks::<{ WORD / 2 }>().0) {
-        let mut eights = [_mm256_setzero_si256(); 4];
-        for (eight, values) in eights.iter_mut().zip(values.as_chunks::<8>().0) {
-            // SAFETY: there are eight.
-            let keys = _mm256_and_si256(unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }, magnitude);
-            *eight = _mm256_cmpgt_epi32(keys, less);
-        }
-        let [a, b, c, d] = eights;
-        let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-        *half = _mm256_movemask_epi8(_mm256_permutevar8x32_epi32(bytes, in_order)) as u32;
-    }
-    u64::from(halves[1]) << (WORD / 2) | u64::from(halves[0])
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn reach_avx512(values: &[f32; WORD], least: u32) -> u64 {
-    let (magnitude, least) = (_mm512_set1_epi32(MAGNITUDE as i32), _mm512_set1_epi32(least as i32));
-    let mut word = 0;
-    for (place, values) in (0..).step_by(16).zip(values.as_chunks::<16>().0) {
-        // SAFETY: there are sixteen.
-        let keys = _mm512_and_si512(unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }, magnitude);
-        word |= u64::from(_mm512_cmpge_epu32_mask(keys, least)) << place;
-    }
-    word
-}
-
-/// Eight candidates at once; those of the last vector that are none are passed over.
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx2,popcnt")]
-fn choose_avx2(candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
-    let least = _mm256_set1_epi32(least as i32);
-    let (start, vectors) = (indices.len(), candidates.count.div_ceil(8));
-    indices.resize(start + 8 * vectors, 0);
-    let (keys, places) = (&candidates.keys[..8 * vectors], &candidates.places[..8 * vectors]);
-    let mut count = start;
-    for (vector, (keys, places)) in keys.chunks_exact(8).zip(places.chunks_exact(8)).enumerate() {
-        let valid = 0xff_u32 >> (8 * (vector + 1)).saturating_sub(candidates.count);
-        // SAFETY: both runs have eight elements; there are at most `8 * vector` positions before those of this vector, so that
-        // eight more fit.
-        unsafe {
-            let keys = _mm256_loadu_si256(keys.as_ptr().cast());
-            let reached = _mm256_cmpeq_epi32(_mm256_max_epu32(keys, least), keys);
-            let mask = _mm256_movemask_ps(_mm256_castsi256_ps(reached)) as u32 & valid;
-            let lanes = _mm256_loadu_si256(LANES_OF[mask as usize & 255].as_ptr().cast());
-            let chosen = _mm256_permutevar8x32_epi32(_mm256_loadu_si256(places.as_ptr().cast()), lanes);
-            let (low, high) = (_mm256_castsi256_si128(chosen), _mm256_extracti128_si256::<1>(chosen));
-            _mm_storeu_si128(indices.as_mut_ptr().add(count).cast(), _mm_packus_epi32(low, high));
-            count += mask.count_ones() as usize;
-        }
-    }
-    indices.truncate(count);
-}
-
-/// Appends the positions of the `k` values of largest magnitude in ascending order; of equal ones the lower position
-/// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite. The largest keys of
-/// some groups of them may be known, of which each element is in one.
+/// Appends the positions of the `k` values of largest magnitude of a chunk of so many elements in ascending order; of equal ones the lower position
+/// wins. Magnitudes whose bits are below `floor` are left out: 1 leaves out zeros. The values must be finite.
 #[inline(always)]
 pub(crate) fn select(
     compact: impl Compact,
-    (chunk, peaks): (Chunk<'_>, &[u32]),
+    (elements, len): (Elements<'_>, usize),
     (k, floor): (usize, u32),
     candidates: &mut Candidates,
     indices: &mut Vec<u16>,
 ) {
-    let (bound, largest) = if peaks.len() < k { candidates.bounds(chunk, k) } else { bounds_of(peaks, k) };
+    let (bound, largest) = candidates.bounds(elements.maxima, k);
     let least = bound.max(floor);
-    candidates.find(compact, chunk, least);
+    candidates.find(compact, elements, len, least);
     let threshold = match candidates.count <= k {
         true => Threshold { least, ties: usize::MAX },
         false => bisect(candidates.keys(), k, least, largest + 1),
@@ -283,13 +173,13 @@ pub(crate) fn select(
 
 /// Keys from `least` on are selected, but only the first `ties` of those equal to it.
 #[derive(Debug, Clone, Copy)]
-struct Threshold {
-    least: u32,
-    ties: usize,
+pub(super) struct Threshold {
+    pub(super) least: u32,
+    pub(super) ties: usize,
 }
 
 #[inline(always)]
-fn emit(candidates: &Candidates, threshold: Threshold, indices: &mut Vec<u16>) {
+pub(super) fn emit(candidates: &Candidates, threshold: Threshold, indices: &mut Vec<u16>) {
     let Threshold { least, mut ties } = threshold;
     let start = indices.len();
     indices.resize(start + candidates.count, 0);
@@ -304,36 +194,14 @@ fn emit(candidates: &Candidates, threshold: Threshold, indices: &mut Vec<u16>) {
     indices.truncate(count);
 }
 
-/// A key that at least `k` elements reach (or 0), and the largest key.
-#[inline(always)]
-fn bounds(chunk: &[f32], k: usize) -> (u32, u32) {
-    match k {
-        0..=16 => bounds_of(&maxima::<16>(chunk), k),
-        17..=32 => bounds_of(&maxima::<32>(chunk), k),
-        33..=64 => bounds_of(&maxima::<64>(chunk), k),
-        65..=128 => bounds_of(&maxima::<128>(chunk), k),
-        129..=GROUPS => bounds_of(&maxima::<GROUPS>(chunk), k),
-        _ => (0, bounds_of(&maxima::<64>(chunk), 64).1),
-    }
-}
-
-/// The largest key of each of some groups.
-#[inline(always)]
-fn maxima<const G: usize>(chunk: &[f32]) -> [u32; G] {
-    let mut maxima = [0_u32; G];
-    let mut runs = chunk.chunks_exact(G);
-    for run in runs.by_ref() {
-        maxima.iter_mut().zip(run).for_each(|(largest, &value)| *largest = (*largest).max(key(value)));
-    }
-    let rest = maxima.iter_mut().zip(runs.remainder());
-    rest.for_each(|(largest, &value)| *largest = (*largest).max(key(value)));
-    maxima
-}
-
-/// The same of the largest keys of at least `k` groups. A few more may reach the bound: to find the best takes longer.
+/// A key that the largest keys of at least `k` of some groups reach, or 0, and the largest of all. A few more may reach it: to find the best takes
+/// longer.
 #[inline(always)]
 fn bounds_of(maxima: &[u32], k: usize) -> (u32, u32) {
     let (mut bound, largest) = maxima.iter().fold((u32::MAX, 0), |(least, most), &key| (key.min(least), key.max(most)));
+    if maxima.len() < k {
+        return (0, largest);
+    }
     // Invariant: at least `k` reach `bound`, fewer than `k` reach `end`.
     let (mut end, mut count) = (largest + 1, maxima.len());
     while count > k + k / 8 && end - bound > 1 {
@@ -375,6 +243,9 @@ fn reaching(keys: &[u32], least: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Plain;
+    #[cfg(target_arch = "x86_64")]
+    use crate::kernel::{Avx2, Avx512};
     use proptest::prelude::*;
 
     fn check(chunk: &[f32], k: usize, expected: &[u16]) {
@@ -392,18 +263,32 @@ mod tests {
 
     fn check_with(compact: impl Compact, chunk: &[f32], k: usize, expected: &[u16]) {
         let mut indices = vec![7];
-        let peaks = chunk.iter().map(|&value| key(value)).collect::<Vec<_>>();
-        // In one row, or in some that lie apart.
-        let rows = (1..=70).rev().find(|&rows| chunk.len().is_multiple_of(rows)).unwrap();
-        let width = chunk.len() / rows;
-        let apart = chunk.chunks(width).flat_map(|row| [&[f32::NAN; 3][..], row].concat()).collect::<Vec<_>>();
-        let whole = Chunk { band: chunk, block: Block { start: 0, rows: 1, width: chunk.len(), stride: chunk.len() } };
-        let apart = Chunk { band: &apart, block: Block { start: 3, rows, width, stride: width + 3 } };
-        for (chunk, peaks) in [(whole, &[][..]), (whole, &peaks), (apart, &[]), (apart, &peaks)] {
-            select(compact, (chunk, peaks), (k, 1), &mut Candidates::default(), &mut indices);
+        let mut select = |elements: Elements<'_>| {
+            select(compact, (elements, chunk.len()), (k, 1), &mut Candidates::default(), &mut indices);
             assert_eq!(&indices[1..], expected);
             indices.truncate(1);
+        };
+        // In one row, or in some that lie apart.
+        let whole = Block { start: 0, rows: 1, width: chunk.len(), stride: chunk.len() };
+        let rows = (1..=70).rev().find(|&rows| chunk.len().is_multiple_of(rows)).unwrap();
+        let width = chunk.len() / rows;
+        let some = Block { start: GAP, rows, width, stride: width + GAP };
+        for (band, block) in [(chunk, whole), (&apart(chunk, width), some)] {
+            let mut copied = Copied::default();
+            copied.copy(compact, band, block);
+            select(copied.elements());
         }
+        if chunk.len().is_multiple_of(ROW) {
+            let maxima = chunk.as_chunks().0.iter().flat_map(|row| compact.maxima(row)).collect::<Vec<_>>();
+            select(Elements { values: &apart(chunk, ROW)[GAP..], gap: GAP, maxima: &maxima });
+        }
+    }
+
+    /// Elements between rows.
+    const GAP: usize = 3;
+
+    fn apart(chunk: &[f32], width: usize) -> Vec<f32> {
+        chunk.chunks(width).flat_map(|row| [&[f32::NAN; GAP][..], row].concat()).collect()
     }
 
     /// By sorting: magnitude descending, then position ascending.
@@ -428,24 +313,42 @@ mod tests {
     #[test]
     fn zeros_are_taken_if_asked_for() {
         let mut indices = Vec::new();
-        let block = Block { start: 0, rows: 1, width: 4, stride: 4 };
-        let chunk = Chunk { band: &[0.0, -0.0, 3.0, 0.0], block };
-        select(Plain, (chunk, &[]), (3, 0), &mut Candidates::default(), &mut indices);
+        let mut copied = Copied::default();
+        copied.copy(Plain, &[0.0, -0.0, 3.0, 0.0], Block { start: 0, rows: 1, width: 4, stride: 4 });
+        select(Plain, (copied.elements(), 4), (3, 0), &mut Candidates::default(), &mut indices);
         assert_eq!(indices, [0, 1, 2]);
+    }
+
+    /// Values of any number, or of whole rows.
+    fn values<T: std::fmt::Debug>(value: impl Strategy<Value = T> + Clone) -> impl Strategy<Value = Vec<T>> {
+        let rows = (1_usize..=70).prop_map(|rows| ROW * rows);
+        prop_oneof![1_usize..700, rows].prop_flat_map(move |count| prop::collection::vec(value.clone(), count))
     }
 
     proptest! {
         #[test]
-        fn selection_is_that_of_a_sort(small in prop::collection::vec(-4_i8..=4, 1..700), k in 1_usize..700) {
+        fn selection_is_that_of_a_sort(small in values(-4_i8..=4), k in 1_usize..700) {
             let chunk = small.iter().map(|&v| f32::from(v) / 2.0).collect::<Vec<_>>();
             let k = k.min(chunk.len());
             check(&chunk, k, &expected(&chunk, k));
         }
 
         #[test]
-        fn selection_of_distinct_values(chunk in prop::collection::vec(-1e3_f32..1e3, 1..700), k in 1_usize..700) {
+        fn selection_of_distinct_values(chunk in values(-1e3_f32..1e3), k in 1_usize..700) {
             let k = k.min(chunk.len());
             check(&chunk, k, &expected(&chunk, k));
+        }
+
+        #[test]
+        fn maxima_are_those_of_groups(bits in prop::collection::vec(any::<u32>(), ROW)) {
+            let row = bits.iter().map(|&bits| f32::from_bits(bits)).collect::<Vec<_>>();
+            let maxima = bits.chunks(GROUP).map(|group| group.iter().map(|bits| bits & MAGNITUDE).max().unwrap());
+            let (row, maxima) = (row.first_chunk().unwrap(), maxima.collect::<Vec<_>>());
+            prop_assert_eq!(&Plain.maxima(row)[..], &maxima);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = Avx2::detect() {
+                prop_assert_eq!(&avx2.maxima(row)[..], &maxima);
+            }
         }
     }
 }
