@@ -24,5 +24,5 @@ for tool in "$emulator" "$linker"; do
 done
 cd "$(dirname "$0")/.."
 name=$(tr 'a-z-' 'A-Z_' <<< "$target")
-export "CARGO_TARGET_${name}_LINKER=$linker" "CARGO_TARGET_${name}_RUNNER=$emulator" "PROPTEST_CASES=${PROPTEST_CASES:-24}"
+export "QEMU_LD_PREFIX=${QEMU_LD_PREFIX:-/usr/${target/-unknown/}}" "CARGO_TARGET_${name}_LINKER=$linker" "CARGO_TARGET_${name}_RUNNER=$emulator" "PROPTEST_CASES=${PROPTEST_CASES:-24}"
 cargo test -p pactum-compress --lib --release --target "$target" -- "$@"

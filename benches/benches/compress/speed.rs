@@ -109,7 +109,11 @@ pub(crate) fn print(leaning: bool) -> Result<(), Error> {
 }
 
 fn compression(numbers: Numbers<'_>) -> Result<(), Error> {
-    let (layout, before, after) = (numbers.layout, numbers.of(1), numbers.of(2));
+    let (layout, before, mut after) = (numbers.layout, numbers.of(1), numbers.of(2));
+    if numbers.leaning {
+        // So that the signs of differences lean as those of numbers do.
+        after.iter_mut().for_each(|value| *value = -*value);
+    }
     let mut target = vec![0.0_f32; layout.len()];
     let copied = time(|| {
         let pairs = target.par_chunks_mut(RUN).zip(before.par_chunks(RUN));

@@ -35,8 +35,12 @@ pub(crate) fn fit(geometry: &Geometry, bands: &[Band], parts: &[Part], quantiser
     head.lines.classes = classes(&mut marks.lines, &of_lines);
     head.columns.classes = classes(&mut marks.columns, &of_columns);
     let mut entries = ENTRIES.take();
-    values.list(&mut entries, LOOKED_AT);
-    if is_foretold(&entries, marks.columns.len()) {
+    // Chance alone foretells a few signs: it seldom does so twice.
+    let foretold = [LOOKED_AT, 4 * LOOKED_AT].into_iter().all(|least| {
+        values.list(&mut entries, least);
+        is_foretold(&entries[..least.min(entries.len())], marks.columns.len())
+    });
+    if foretold {
         values.list(&mut entries, usize::MAX);
         lean(&entries, &mut head, &mut marks);
     }

@@ -59,8 +59,7 @@ pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
 
 /// Whether some values, which lie in the first lines, tell the signs of some others.
 #[inline(always)]
-pub(super) fn is_foretold(entries: &[Entry], columns: usize) -> bool {
-    let sample = &entries[..entries.len().min(LOOKED_AT)];
+pub(super) fn is_foretold(sample: &[Entry], columns: usize) -> bool {
     let (some, others) = sample.split_at(sample.len() / 2);
     let lines = sample.iter().map(|entry| entry.line as usize / 2 + 1).max().unwrap_or(0);
     let mut votes = Votes::new(lines, columns);
