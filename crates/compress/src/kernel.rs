@@ -1,8 +1,8 @@
 //! What takes time, compiled for each level of vector instructions.
 //!
 //! All levels run the same plain loops in the same order, so that they agree to the bit. Written by hand are only the search for
-//! candidates, the sums of what peers sent and the step of a row, and the reading and writing of many chunks at once: for vectors of
-//! numbers as a `Job`, for those of bytes as a `Task`, or for AVX-512 alone. This is the one module with unsafe code.
+//! candidates, the sums of what peers sent and the step of a row, the way to many values of a chunk, and the reading and writing of many chunks at
+//! once: for vectors of numbers as a `Job`, for those of bytes as a `Task`, or for AVX-512 alone. This is the one module with unsafe code.
 #![expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")]
 
 #[cfg(target_arch = "x86_64")]

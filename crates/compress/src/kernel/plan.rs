@@ -169,7 +169,8 @@ impl Planned {
         }
         let more = (at - first) as u32;
         if more > 0 {
-            targets.ends.iter_mut().for_each(|end| *end += if *end as usize >= first { more } else { 0 });
+            let ends = &mut targets.ends[..targets.used];
+            ends.iter_mut().for_each(|end| *end += if *end as usize >= first { more } else { 0 });
         }
     }
 
