@@ -128,13 +128,12 @@ impl Compact for Neon {
     }
 }
 
-/// Sixteen elements at once where they are many.
+/// Sixteen elements at once where they are many; with AVX-512 comes AVX2.
 #[cfg(target_arch = "x86_64")]
 impl Compact for Avx512 {
     #[inline(always)]
     fn maxima(self, row: &[f32; ROW]) -> [u32; GROUPS] {
-        // SAFETY: a machine with AVX-512 has AVX2.
-        unsafe { maxima_avx2(row) }
+        Avx2(()).maxima(row)
     }
 
     #[inline(always)]
@@ -145,14 +144,12 @@ impl Compact for Avx512 {
 
     #[inline(always)]
     fn collect(self, elements: Elements<'_>, groups: &[u32], least: u32, lists: [&mut [u32]; 2]) -> usize {
-        // SAFETY: a machine with AVX-512 has AVX2.
-        unsafe { collect_avx2(elements, groups, least, lists) }
+        Avx2(()).collect(elements, groups, least, lists)
     }
 
     #[inline(always)]
     fn choose(self, candidates: &Candidates, least: u32, indices: &mut Vec<u16>) {
-        // SAFETY: as above.
-        unsafe { choose_avx2(candidates, least, indices) };
+        Avx2(()).choose(candidates, least, indices);
     }
 }
 

@@ -167,7 +167,7 @@ const CLASS: u8 = 7 << 1;
 
 /// What a table of 64 has at some places.
 #[inline(always)]
-fn member<I: Twins>(i: I, table: &[u8; MOST], places: I::Vector) -> I::Vector {
+pub(super) fn member<I: Twins>(i: I, table: &[u8; MOST], places: I::Vector) -> I::Vector {
     let parts: &[[u8; LANE]] = table.as_chunks().0;
     i.look_up_far(&[i.table(parts[0]), i.table(parts[1]), i.table(parts[2]), i.table(parts[3])], places)
 }

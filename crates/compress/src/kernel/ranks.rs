@@ -2,6 +2,7 @@
 
 use crate::codec::{Ground, LANES, Members, Targets, Walk, quotient};
 use crate::kernel::Level;
+use crate::kernel::narrow::member;
 use crate::kernel::places::MOST;
 use crate::kernel::tables::{EIGHT, LANE};
 use crate::kernel::twins::{Task, Twins};
@@ -52,8 +53,8 @@ impl Chunk<'_> {
     #[inline(always)]
     fn rank<I: Twins>(&self, i: I, indices: &[u16; LANES], pairs: &mut [u8; LANES], ranks: &mut [u16; LANES]) {
         let (line, column) = self.lines_and_columns(i, indices);
-        let (class_of_line, row) = (far(i, &self.lines.classes, line), far(i, &self.lines.ranks, line));
-        let (class, rank) = (far(i, &self.columns.classes, column), far(i, &self.columns.ranks, column));
+        let (class_of_line, row) = (member(i, &self.lines.classes, line), member(i, &self.lines.ranks, line));
+        let (class, rank) = (member(i, &self.columns.classes, column), member(i, &self.columns.ranks, column));
         let twice = i.add_bytes(class, class);
         let four_times = i.add_bytes(twice, twice);
         i.keep(i.add_bytes(class_of_line, i.add_bytes(four_times, four_times)), pairs);
@@ -89,11 +90,4 @@ impl Chunk<'_> {
         let less = i.above_bytes(length, rest);
         (i.add_bytes(i.add_bytes(line, i.byte(1)), less), i.sub_bytes(rest, i.without(less, length)))
     }
-}
-
-/// What a table of 64 has at some places.
-#[inline(always)]
-fn far<I: Twins>(i: I, table: &[u8; MOST], places: I::Vector) -> I::Vector {
-    let parts: &[[u8; LANE]] = table.as_chunks().0;
-    i.look_up_far(&[i.table(parts[0]), i.table(parts[1]), i.table(parts[2]), i.table(parts[3])], places)
 }
