@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernel::{prefetch, prefetch_any};
+use crate::kernel::prefetch_any;
 use crate::quantise::{Scales, Table};
 use crate::scale::value_of;
 use crate::settings::Quantiser;
@@ -98,33 +98,40 @@ impl SectionData {
         (&mut self.indices[start..], &mut codes[start..])
     }
 
-    /// Asks for the memory of so many coded values that are to be appended.
-    #[inline(always)]
-    pub(crate) fn prefetch_room(&mut self, values: usize) {
-        let indices = self.indices.spare_capacity_mut();
-        prefetch(&indices[..values.min(indices.len())]);
-        if let Values::OfChunks(codes, ..) | Values::OfSection(codes, _) = &mut self.values {
-            let codes = codes.spare_capacity_mut();
-            prefetch(&codes[..values.min(codes.len())]);
+    /// Its indices and codes, of which there are none where values are sent as they are: for who appends to them, and ends the chunks.
+    pub(crate) fn lend(&mut self) -> (Vec<u16>, Vec<u8>) {
+        let codes = match &mut self.values {
+            Values::Plain(_) => Vec::new(),
+            Values::OfChunks(codes, ..) | Values::OfSection(codes, _) => std::mem::take(codes),
+        };
+        (std::mem::take(&mut self.indices), codes)
+    }
+
+    /// Takes back what was lent.
+    pub(crate) fn take_back(&mut self, (indices, codes): (Vec<u16>, Vec<u8>)) {
+        self.indices = indices;
+        if let Values::OfChunks(own, ..) | Values::OfSection(own, _) = &mut self.values {
+            *own = codes;
         }
     }
 
-    /// Appends the coded values of several chunks. Scales say nothing if a chunk has no values, or a quantiser has none.
-    pub(crate) fn append(&mut self, (indices, codes): (&[u16], &[u8]), counts: &[usize], scales: &[Scales]) {
-        let mut end = self.indices.len() as u32;
+    /// Appends a value as it is, whose index is elsewhere.
+    pub(crate) fn push_value(&mut self, value: f32) {
+        if let Values::Plain(values) = &mut self.values {
+            values.push(value);
+        }
+    }
+
+    /// Ends several chunks of so many values. Scales say nothing if a chunk has no values, or a quantiser has none.
+    pub(crate) fn close_chunks(&mut self, counts: &[usize], scales: &[Scales]) {
+        let mut end = self.starts.last().copied().unwrap_or(0);
         self.starts.extend(counts.iter().map(|&count| {
             end += count as u32;
             end
         }));
-        self.indices.extend_from_slice(indices);
-        match &mut self.values {
-            Values::Plain(_) => {}
-            Values::OfSection(all, _) => all.extend_from_slice(codes),
-            Values::OfChunks(all, _, all_scales) => {
-                all.extend_from_slice(codes);
-                let scales = counts.iter().zip(scales);
-                all_scales.extend(scales.map(|(&count, &scales)| if count > 0 { scales } else { Scales::default() }));
-            }
+        if let Values::OfChunks(_, _, all) = &mut self.values {
+            let scales = counts.iter().zip(scales);
+            all.extend(scales.map(|(&count, &scales)| if count > 0 { scales } else { Scales::default() }));
         }
     }
 
@@ -329,7 +336,8 @@ mod tests {
             let table = Table::of_scales(quantiser, scales);
             let (mut data, count) = (SectionData::plain(), codes.len());
             data.reset(quantiser, table, (2, 2 * count));
-            data.append((&vec![0; 2 * count], &codes.repeat(2)), &[count; 2], &[scales; 2]);
+            data.room(2 * count).1.copy_from_slice(&codes.repeat(2));
+            data.close_chunks(&[count; 2], &[scales; 2]);
             let expected = squares(table.all(&codes, &mut Vec::new()));
             prop_assert_eq!(data.squares(), (vec![expected.0; 2], expected.1));
         }

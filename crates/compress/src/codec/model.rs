@@ -17,7 +17,7 @@ mod plan;
 use crate::bits::width_of;
 use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Ways, Zeros, in_turn};
 use crate::codec::model::head::STEPS;
-use crate::kernel::Level;
+use crate::kernel::{Level, prefetch};
 use crate::quantise::Scales;
 use crate::scale::{CODE_BITS, code_of};
 use crate::settings::Quantiser;
@@ -56,13 +56,16 @@ pub(crate) struct ChunkAt {
     pub(crate) kept: usize,
 }
 
-/// The chunks of a group: given to a writer, filled by a reader. Values lie one chunk after the other.
+/// The chunks of a group: given to a writer, filled by a reader. Values lie one chunk after the other, in a reader behind those of the groups
+/// before.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub(crate) counts: [usize; LANES],
     pub(crate) scales: [Scales; LANES],
     pub(crate) indices: Vec<u16>,
     pub(crate) codes: Vec<u8>,
+    /// Where the group's indices and codes begin.
+    first: usize,
     /// The signs that are expected, and the slots of those that are as expected; empty if nothing is.
     expected: Vec<u8>,
     shares: Vec<u8>,
@@ -75,17 +78,41 @@ pub(crate) struct Group {
 impl Group {
     /// Makes it empty.
     pub(crate) fn clear(&mut self) {
-        self.reset();
         self.indices.clear();
         self.codes.clear();
         self.magnitudes.clear();
+        self.reset();
     }
 
-    /// Makes it empty but for the memory of what a reader fills in anyway.
+    /// Makes it one behind those whose indices and codes it has.
     pub(crate) fn reset(&mut self) {
         (self.counts, self.scales) = ([0; LANES], [Scales::default(); LANES]);
+        self.first = self.indices.len();
         self.expected.clear();
         self.shares.clear();
+    }
+
+    /// Makes room for what the chunks hold.
+    #[inline(always)]
+    fn make_room(&mut self) {
+        let end = self.first + self.counts.iter().sum::<usize>();
+        self.indices.resize(end, 0);
+        self.codes.resize(end, 0);
+    }
+
+    /// Asks for the memory of as many values as follow if the next group is like this one.
+    #[inline(always)]
+    pub(crate) fn prefetch_next(&mut self) {
+        let values = self.indices.len() - self.first;
+        let (indices, codes) = (self.indices.spare_capacity_mut(), self.codes.spare_capacity_mut());
+        prefetch(&indices[..values.min(indices.len())]);
+        prefetch(&codes[..values.min(codes.len())]);
+    }
+
+    /// The group's codes.
+    #[inline(always)]
+    pub(crate) fn codes(&self) -> &[u8] {
+        &self.codes[self.first..]
     }
 }
 
@@ -167,9 +194,7 @@ impl Model {
                 self.header(coding, lane, at)?;
             }
         }
-        let total = self.group.counts.iter().sum();
-        self.group.indices.resize(total, 0);
-        self.group.codes.resize(total, 0);
+        self.group.make_room();
         let mut first = 0;
         for ((walk, at), &count) in self.walks.iter_mut().zip(chunks).zip(&self.group.counts) {
             walk.begin(at, (first, count));
@@ -180,7 +205,7 @@ impl Model {
 
     /// What is needed to code the places of the values of so many chunks.
     pub(crate) fn ways(&mut self, chunks: usize) -> Ways<'_> {
-        (&self.ground, &mut self.walks[..chunks], &mut self.group.indices)
+        (&self.ground, &mut self.walks[..chunks], &mut self.group.indices[self.group.first..])
     }
 
     /// Codes what comes behind the places.
@@ -191,8 +216,8 @@ impl Model {
             return Err(Fault::Index);
         }
         if self.head.lines.leans.is_some() {
-            let Group { indices, expected, shares, .. } = &mut self.group;
-            coding.leans(&self.ground, walks, indices, shares);
+            let Group { indices, first, expected, shares, .. } = &mut self.group;
+            coding.leans(&self.ground, walks, &indices[*first..], shares);
             expected.extend(shares.iter().map(|lean| lean >> 1));
             let agree = self.head.agree;
             shares.iter_mut().for_each(|lean| *lean = if *lean & 1 != 0 { agree } else { EVEN });
@@ -288,15 +313,15 @@ impl Model {
         if self.quantiser == Quantiser::SignScale {
             // Codes are nothing else.
             let mut codes = std::mem::take(&mut self.group.codes);
-            self.bits(coding, &mut codes);
+            self.bits(coding, &mut codes[self.group.first..]);
             self.group.codes = codes;
             return;
         }
         let mut bits = std::mem::take(&mut self.group.bits);
         bits.clear();
-        bits.extend(self.group.codes.iter().map(|code| code & 1));
+        bits.extend(self.group.codes().iter().map(|code| code & 1));
         self.bits(coding, &mut bits);
-        self.group.codes.iter_mut().zip(&bits).for_each(|(code, bit)| *code = *code & !1 | *bit);
+        self.group.codes[self.group.first..].iter_mut().zip(&bits).for_each(|(code, bit)| *code = *code & !1 | *bit);
         self.group.bits = bits;
     }
 
@@ -316,7 +341,8 @@ impl Model {
     /// Codes which of two levels a value has.
     #[inline(always)]
     fn levels(&mut self, coding: &mut impl Coding) {
-        let Group { counts, codes, bits, .. } = &mut self.group;
+        let Group { counts, codes, first, bits, .. } = &mut self.group;
+        let codes = &mut codes[*first..];
         bits.clear();
         bits.extend(codes.iter().map(|code| code >> 1));
         coding.bits(counts, Zeros::All(self.head.levels[0]), bits);
@@ -326,17 +352,17 @@ impl Model {
     /// Codes one of eight magnitudes for each value.
     fn eighths(&mut self, coding: &mut impl Coding) {
         let Some(table) = self.head.eighths() else { return };
-        let Group { counts, codes, .. } = &mut self.group;
+        let Group { counts, codes, first, .. } = &mut self.group;
         in_turn(*counts, 1, |lane, range| {
-            let code = &mut codes[range.start];
+            let code = &mut codes[*first + range.start];
             *code = *code & 1 | (coding.symbol(lane, &table, u32::from(*code >> 1)) as u8) << 1;
         });
     }
 
     /// Codes the bits of the values besides their signs: nothing is expected of them.
     fn magnitudes(&mut self, coding: &mut impl Coding) {
-        let Group { counts, codes, magnitudes, .. } = &mut self.group;
-        magnitudes.resize(codes.len(), 0);
+        let Group { counts, magnitudes, .. } = &mut self.group;
+        magnitudes.resize(counts.iter().sum(), 0);
         in_turn(*counts, 1, |lane, range| {
             let bits = &mut magnitudes[range.start];
             let high = coding.raw(lane, 31 - RAW_MAX, *bits >> RAW_MAX);

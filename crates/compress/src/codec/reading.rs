@@ -135,7 +135,9 @@ fn begin<'a>(slot: &mut Slot<'a>, (queue, alone): (&Queue<'a>, bool), level: Lev
 fn end(slot: &mut Slot<'_>, result: Result<(), CodecError>, queue: &Queue<'_>) {
     if let Some((reading, place)) = slot.take() {
         *place = result;
-        let Reading { source, model, chunks, .. } = reading;
+        let Reading { source, mut model, chunks, data, .. } = reading;
+        let Group { indices, codes, .. } = &mut model.group;
+        data.take_back((std::mem::take(indices), std::mem::take(codes)));
         queue.give_back(Memory { model: model.into_spare(), chunks, order: source.spare });
     }
 }
@@ -200,6 +202,8 @@ impl<'a, S: Source> Reading<'a, S> {
         if source.plans() {
             model.rank(&marks);
         }
+        // What is read is put where it is to stay.
+        (model.group.indices, model.group.codes) = data.lend();
         let groups = Groups::new(layout, (section, geometry), (settings.top_k, source.lanes()));
         Reading { source, expected, model, groups, chunks, data }
     }
@@ -223,8 +227,8 @@ impl<'a, S: Source> Reading<'a, S> {
             return Err(CodecError::SectionEnd { tensor });
         }
         self.model.group.reset();
-        self.data.prefetch_room(chunks.iter().map(|at| at.kept).sum());
         self.model.begin(&mut self.source, chunks).map_err(|fault| fault.in_tensor(tensor))?;
+        self.model.group.prefetch_next();
         Ok(true)
     }
 
@@ -268,7 +272,7 @@ impl Fault {
     }
 }
 
-/// Moves decoded chunks over, if their scales or values are within the limits.
+/// Ends decoded chunks, if their scales or values are within the limits.
 #[inline(always)]
 fn take(group: &Group, chunks: usize, expected: &Expected<'_>, data: &mut SectionData) -> Result<(), CodecError> {
     let (limits, tensor) = (expected.limits, expected.section.tensor);
@@ -280,18 +284,13 @@ fn take(group: &Group, chunks: usize, expected: &Expected<'_>, data: &mut Sectio
     if !counts.iter().zip(&group.scales).all(sound) {
         return Err(CodecError::Scale { tensor });
     }
-    if quantiser != Quantiser::Exact {
-        data.append((&group.indices, &group.codes), counts, &group.scales);
-        return Ok(());
-    }
-    let mut values = group.indices.iter().zip(&group.codes).zip(&group.magnitudes);
-    for &count in counts {
-        for ((&index, &code), bits) in values.by_ref().take(count) {
+    if quantiser == Quantiser::Exact {
+        for (&code, bits) in group.codes().iter().zip(&group.magnitudes) {
             let value = limits.admit(f32::from_bits(u32::from(code & 1) << 31 | bits));
-            data.push(index, value.ok_or(CodecError::Value { tensor })?);
+            data.push_value(value.ok_or(CodecError::Value { tensor })?);
         }
-        data.close_chunk(Scales::default());
     }
+    data.close_chunks(counts, &group.scales);
     Ok(())
 }
 

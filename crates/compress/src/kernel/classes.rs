@@ -42,6 +42,9 @@ impl Task for Sort<'_> {
             *start = end as u16;
             let bits = |classes| u64::from(i.bits(i.equal_bytes(classes, i.byte(class))));
             let mask = bits(upper) << (MOST / 2) | bits(lower);
+            if mask == 0 {
+                continue;
+            }
             for eighth in 0..MOST / EIGHT {
                 let mask = (mask >> (EIGHT * eighth)) as u8;
                 let members = u64::from_le_bytes(BYTES_OF[usize::from(mask)]) + 0x0808_0808_0808_0808 * eighth as u64;

@@ -7,6 +7,8 @@ use crate::kernel::vectors::{Job, Vectors};
 /// of those behind the pairs.
 pub(crate) struct Lay<'a> {
     pub(crate) pairs: &'a [Field; FIELDS_ROOM],
+    /// How many pairs there are.
+    pub(crate) known: usize,
     pub(crate) lines: &'a [u16; FIELDS_ROOM],
     pub(crate) columns: &'a [u16; FIELDS_ROOM],
     pub(crate) fields: &'a mut [Field; WALK_ROOM],
@@ -17,10 +19,10 @@ impl Job for Lay<'_> {
 
     #[inline(always)]
     fn run<I: Vectors>(self, i: I) -> usize {
-        let Lay { pairs, lines, columns, fields } = self;
+        let Lay { pairs, known, lines, columns, fields } = self;
         let (pairs, fields) = (Field::numbers(pairs), Field::numbers_mut(fields));
         let mut used = 0;
-        for from in (0..FIELDS_ROOM).step_by(I::COUNT) {
+        for from in (0..known.min(FIELDS_ROOM)).step_by(I::COUNT) {
             let len = i.multiply(i.widen(&lines[from..]), i.widen(&columns[from..]));
             let some = i.reach(len, i.number(1));
             used += i.pack(some, i.or(i.load(&pairs[from..]), len), &mut fields[used..]);

@@ -135,7 +135,7 @@ impl Task for Lay<'_> {
         let (all, chunks) = (&mut lists.fields[first..], &mut lists.chunks[first..]);
         for ((walk, fields), found) in walks.iter_mut().zip(&mut *all).zip(chunks) {
             let (counts, mut used) = (ground.counts(walk), 0);
-            for from in (0..FIELDS_ROOM).step_by(LANE) {
+            for from in (0..ground.known.min(FIELDS_ROOM)).step_by(LANE) {
                 used += pairs.lay(i, counts, from, (&mut fields[used..], &mut found.classes[used..]));
             }
             fields[used..used + LANE].fill(BEHIND);

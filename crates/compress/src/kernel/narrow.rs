@@ -78,7 +78,7 @@ fn indices_of<I: Twins>(i: I, ground: &Ground, walk: &mut Walk, found: &mut Foun
         found.fields[walk.count..].fill(0);
     }
     let Some(classes) = found.classes.first_chunk() else { return parts };
-    let chunk = Chunk { lines, columns, classes, length: walk.cut.length };
+    let chunk = Chunk { lines, columns, classes, few: walk.used <= LANE, length: walk.cut.length };
     let (ranks, fields) = (found.ranks.as_chunks().0, found.fields.as_chunks().0);
     let mut last = i.nothing();
     for ((parts, ranks), fields) in parts.as_chunks_mut().0.iter_mut().zip(ranks).zip(fields) {
@@ -129,6 +129,8 @@ struct Chunk<'a> {
     columns: &'a Tables,
     /// The classes of each field.
     classes: &'a [u8; MOST],
+    /// Whether no field is behind the first that a vector looks up at once.
+    few: bool,
     /// Elements of a line.
     length: usize,
 }
@@ -137,7 +139,8 @@ impl Chunk<'_> {
     /// The indices of 32 elements.
     #[inline(always)]
     fn indices<I: Twins>(&self, i: I, ranks: &[u16; LANES], fields: I::Vector) -> [I::Vector; 2] {
-        let classes = member(i, self.classes, fields);
+        let first = self.classes.first_chunk().copied().unwrap_or([0; LANE]);
+        let classes = if self.few { i.look_up(i.table(first), fields) } else { member(i, self.classes, fields) };
         let of_line = i.and(classes, i.byte(CLASS));
         let of_column = i.and(i.right_halves::<3>(classes), i.byte(CLASS));
         let columns = i.look_up(i.table(self.columns.counts), of_column);

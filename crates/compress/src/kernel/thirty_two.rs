@@ -65,6 +65,10 @@ fn take<I: Twins, const N: usize>(i: I, lists: &mut Lists, groups: &mut [Group<'
             words.all = group.stream.window(end);
         }
         for (rest, row) in (0..EIGHT).rev().zip(&mut rows) {
+            if lanes.none_left(i) {
+                row.fields = [0; LANES];
+                continue;
+            }
             let (ranks, fields) = lanes.turn(i, (rest, &mut ahead), &table, &mut streams);
             i.keep(ranks[0], &mut row.ranks[0]);
             i.keep(ranks[1], &mut row.ranks[1]);

@@ -77,6 +77,8 @@ pub(crate) struct Ground {
     columns: Side,
     /// A field for each pair of classes, the most probable first: without its length; and nothing behind them.
     pub(crate) pairs: [Field; FIELDS_ROOM],
+    /// How many pairs there are.
+    pub(crate) known: usize,
     /// For each band how many lines, and for each block how many columns, there are in the class of each pair.
     line_counts: Vec<[u16; FIELDS_ROOM]>,
     column_counts: Vec<[u16; FIELDS_ROOM]>,
@@ -110,7 +112,8 @@ impl Ground {
         let line_counts = lines.counts_of(&fields[..pairs.len()], Field::line_class);
         let column_counts = columns.counts_of(&fields[..pairs.len()], Field::column_class);
         let widest = lines.widest().max(columns.widest());
-        Ground { lines, columns, pairs: fields, line_counts, column_counts, distances, low, widest }
+        let known = pairs.len();
+        Ground { lines, columns, pairs: fields, known, line_counts, column_counts, distances, low, widest }
     }
 
     /// Finds where elements lie in their fields.
@@ -123,7 +126,7 @@ impl Ground {
     /// Lays out the fields of a chunk.
     #[inline(always)]
     pub(crate) fn lay(&self, walk: &mut Walk, level: Level) {
-        walk.used = lay(level, &self.pairs, self.counts(walk), &mut walk.fields);
+        walk.used = lay(level, (&self.pairs, self.known), self.counts(walk), &mut walk.fields);
         walk.fields[walk.used..walk.used + 4].fill(Field::BEHIND);
     }
 
@@ -144,15 +147,15 @@ impl Ground {
 #[inline(always)]
 fn lay(
     level: Level,
-    pairs: &[Field; FIELDS_ROOM],
+    (pairs, known): (&[Field; FIELDS_ROOM], usize),
     [lines, columns]: [&[u16; FIELDS_ROOM]; 2],
     fields: &mut [Field; WALK_ROOM],
 ) -> usize {
-    if let Some(used) = level.run(Lay { pairs, lines, columns, fields }) {
+    if let Some(used) = level.run(Lay { pairs, known, lines, columns, fields }) {
         return used;
     }
     let mut used = 0;
-    for (&pair, (&lines, &columns)) in pairs.iter().zip(lines.iter().zip(columns)) {
+    for (&pair, (&lines, &columns)) in pairs[..known].iter().zip(lines.iter().zip(columns)) {
         let len = u32::from(lines) * u32::from(columns);
         fields[used] = Field(pair.0 | len);
         used += usize::from(len > 0);

@@ -188,11 +188,13 @@ pub(crate) struct Side {
 
 impl Side {
     #[inline(always)]
-    pub(crate) fn new(marks: &[[u8; 2]], groups: impl Iterator<Item = Range<usize>>, level: Level) -> Side {
+    pub(crate) fn new(marks: &[[u8; 2]], groups: impl ExactSizeIterator<Item = Range<usize>>, level: Level) -> Side {
         // No leaning, one to plus, one to minus: 0, 1, 3.
         let leans = marks.iter().map(|&[_, lean]| lean + (lean >> 1)).collect();
         let (ranks, members, sorted) = (Vec::new(), Vec::new(), vec![0; marks.len()]);
-        let mut side = Side { leans, ranks, members, sorted, groups: Vec::new(), tables: Vec::new() };
+        let of_groups = Vec::with_capacity(groups.len());
+        let tables = Vec::with_capacity(if level.has_twins() { groups.len() } else { 0 });
+        let mut side = Side { leans, ranks, members, sorted, groups: of_groups, tables };
         for group in groups {
             let starts = sort(&marks[group.clone()], &mut side.sorted[group.clone()], level);
             let classes = Classes::new(starts);
