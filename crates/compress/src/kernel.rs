@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 pub(crate) mod bits;
 pub(crate) mod classes;
+pub(crate) mod coded;
 mod compact;
 pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]

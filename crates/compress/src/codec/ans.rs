@@ -77,11 +77,15 @@ impl Symbols for Bit {
     }
 }
 
+/// Half of the slots: those of 0 if 1 is as probable.
+pub(crate) const EVEN: u8 = 1 << (SHARE_BITS - 1);
+
 /// The slots of 0 of many bits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Zeros<'a> {
     All(u8),
-    Each(&'a [u8]),
+    /// Those of each, which are [`EVEN`] or this number.
+    Each(&'a [u8], u8),
 }
 
 impl Zeros<'_> {
@@ -89,7 +93,7 @@ impl Zeros<'_> {
     fn of(self, value: usize) -> Bit {
         Bit(u32::from(match self {
             Zeros::All(slots) => slots,
-            Zeros::Each(slots) => slots[value],
+            Zeros::Each(slots, _) => slots[value],
         }))
     }
 }

@@ -15,7 +15,7 @@ mod path;
 mod plan;
 
 use crate::bits::width_of;
-use crate::codec::ans::{Bit, Coding, LANES, RAW_MAX, SHARE_BITS, Ways, Zeros, in_turn};
+use crate::codec::ans::{Bit, Coding, EVEN, LANES, RAW_MAX, Ways, Zeros, in_turn};
 use crate::codec::model::head::STEPS;
 use crate::kernel::{Level, prefetch};
 use crate::quantise::Scales;
@@ -44,8 +44,6 @@ const FIRST_SCALE: f32 = 1.0 / 4096.0;
 const FIRST_GAP: u16 = 8;
 /// Slots of a chunk that holds as many values as it may.
 const FULL: Bit = Bit(252);
-/// A sign that nothing is expected of.
-const EVEN: u8 = 1 << (SHARE_BITS - 1);
 /// One chunk of a group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChunkAt {
@@ -331,7 +329,7 @@ impl Model {
         let Group { counts, expected, shares, .. } = &self.group;
         if self.head.lines.leans.is_some() {
             bits.iter_mut().zip(expected).for_each(|(bit, expected)| *bit ^= expected);
-            coding.bits(counts, Zeros::Each(shares), bits);
+            coding.bits(counts, Zeros::Each(shares, self.head.agree), bits);
             bits.iter_mut().zip(expected).for_each(|(bit, expected)| *bit ^= expected);
         } else {
             coding.even_bits(counts, bits);

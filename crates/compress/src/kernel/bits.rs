@@ -90,7 +90,7 @@ fn take_coded<I: Vectors, const V: usize>(i: I, stream: &mut Stream<'_>, zeros: 
 fn four<I: Vectors>(i: I, zeros: Zeros<'_>, (vector, number): (usize, usize)) -> I::Vector {
     match zeros {
         Zeros::All(slots) => i.number(u32::from_ne_bytes([slots; 4])),
-        Zeros::Each(slots) => i.fours::<VALUES>(&slots[VALUES * I::COUNT * vector + 4 * number..]),
+        Zeros::Each(slots, _) => i.fours::<VALUES>(&slots[VALUES * I::COUNT * vector + 4 * number..]),
     }
 }
 

@@ -30,25 +30,34 @@ impl Write<'_> {
     #[inline(always)]
     fn rows<I: Vectors, const V: usize>(self, i: I) {
         let Write { output, distances, lanes, rows } = self;
-        let segments = Segments::new(i, distances);
-        // States lie as rows do.
-        let mut reversed = output.states;
-        reversed[..lanes].reverse();
-        let mut all = [i.number(0); V];
-        for (states, numbers) in all.iter_mut().zip(reversed.chunks_exact(I::COUNT)) {
-            *states = i.load(numbers);
-        }
+        let (segments, mut all) = (Segments::new(i, distances), states::<I, V>(i, output, lanes));
         for row in Step::numbers(rows).chunks_exact(lanes).rev() {
             for (states, steps) in all.iter_mut().zip(row.chunks_exact(I::COUNT)) {
                 *states = write(i, *states, i.load(steps), &segments, output);
             }
         }
-        for (numbers, &states) in reversed.chunks_exact_mut(I::COUNT).zip(&all) {
-            i.store(states, numbers);
-        }
-        reversed[..lanes].reverse();
-        output.states = reversed;
+        keep(i, output, lanes, &all);
     }
+}
+
+/// The states, the last one first.
+#[inline(always)]
+pub(super) fn states<I: Vectors, const V: usize>(i: I, output: &Output, lanes: usize) -> [I::Vector; V] {
+    let (mut reversed, mut all) = (output.states, [i.number(0); V]);
+    reversed[..lanes].reverse();
+    for (states, numbers) in all.iter_mut().zip(reversed.chunks_exact(I::COUNT)) {
+        *states = i.load(numbers);
+    }
+    all
+}
+
+/// Puts such states back.
+#[inline(always)]
+pub(super) fn keep<I: Vectors, const V: usize>(i: I, output: &mut Output, lanes: usize, all: &[I::Vector; V]) {
+    for (numbers, &states) in output.states.chunks_exact_mut(I::COUNT).zip(all) {
+        i.store(states, numbers);
+    }
+    output.states[..lanes].reverse();
 }
 
 impl Step {

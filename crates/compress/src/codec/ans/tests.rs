@@ -102,11 +102,10 @@ impl<C: Coding> Run<'_, C> {
             &Step::Raw(lane, width, value) => vec![self.coding.raw(lane % lanes, width, self.hint(value))],
             Step::Places(indices, classes) => self.places(indices, *classes),
             Step::Bits(seed, all, count) => {
-                let each = numbers(seed.wrapping_add(1), count * lanes, 255)
-                    .iter()
-                    .map(|&slots| slots + 1)
-                    .collect::<Vec<_>>();
-                let zeros = all.map_or(Zeros::Each(&each), |slots| Zeros::All(slots.max(1)));
+                let slots = numbers(seed.wrapping_add(2), 1, 255)[0] + 1;
+                let known = numbers(seed.wrapping_add(1), count * lanes, 2);
+                let each = known.into_iter().map(|known| [EVEN, slots][usize::from(known)]).collect::<Vec<_>>();
+                let zeros = all.map_or(Zeros::Each(&each, slots), |slots| Zeros::All(slots.max(1)));
                 let mut bits = self.hints(&numbers(*seed, count * lanes, 2));
                 self.coding.bits(&counts(count), zeros, &mut bits);
                 widen(bits)
@@ -211,6 +210,26 @@ proptest! {
         for level in all.into_iter().filter_map(Level::of) {
             let mut vectors = new();
             let job = crate::kernel::steps::Write { output: &mut vectors, distances, lanes, rows: &steps };
+            prop_assert!(level.run(job).is_some());
+            prop_assert_eq!(plain.states, vectors.states);
+            prop_assert_eq!(&plain.words[..plain.place], &vectors.words[..vectors.place]);
+        }
+    }
+
+    #[test]
+    fn vectors_write_bits_as_plain_code_does(
+        slots in any::<[u8; 2]>(), lanes in prop::sample::select(vec![LANES / 2, LANES]),
+        states in any::<[u32; LANES]>(), seed in any::<u64>(),
+    ) {
+        let [a, b] = slots.map(|slots| Bit(slots.max(1).into()));
+        let (kinds, bits) = ([a.slots(0), a.slots(1), b.slots(0), b.slots(1)], numbers(seed, 64 * lanes, 4));
+        let new = || Output { states: states.map(|state| state.max(LEAST)), words: vec![[0; 2]; bits.len() + LANES], place: 0 };
+        let mut plain = new();
+        plain.bits(&kinds, (lanes, &bits));
+        let all = [crate::Instructions::Neon, crate::Instructions::Avx2, crate::Instructions::Avx512];
+        for level in all.into_iter().filter_map(Level::of) {
+            let mut vectors = new();
+            let job = crate::kernel::coded::WriteBits { output: &mut vectors, lanes, bits: &bits, kinds: &kinds };
             prop_assert!(level.run(job).is_some());
             prop_assert_eq!(plain.states, vectors.states);
             prop_assert_eq!(&plain.words[..plain.place], &vectors.words[..vectors.place]);

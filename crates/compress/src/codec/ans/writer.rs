@@ -2,10 +2,14 @@
 
 use std::cell::Cell;
 
-use crate::codec::ans::{Coding, LANES, LEAST, RAW_MAX, SHARE_BITS, Slots, Symbols, WORD_BITS};
+use crate::codec::ans::{
+    Bit, Coding, EVEN, LANES, LEAST, RAW_MAX, SHARE_BITS, Slots, Symbols, WORD_BITS, Zeros, bits_in_turn,
+};
 use crate::codec::model::DISTANCE_BITS;
 use crate::codec::model::{Distances, Ground, Step, Targets, Walk, plan};
 use crate::kernel::Level;
+use crate::kernel::bits::VALUES;
+use crate::kernel::coded::{Kinds, WriteBits};
 use crate::kernel::plan::{Planned, Rows, plan_at_once};
 use crate::kernel::steps::Write;
 
@@ -22,7 +26,9 @@ struct Spare {
     symbols: Vec<Symbol>,
     /// Steps from value to value: of each turn a row, in which the last state is the first. A state that takes none has one that says nothing.
     steps: Vec<Step>,
-    walks: Vec<Walked>,
+    /// Kinds of bits: of each state a full chunk, that of the last one first.
+    bits: Vec<u8>,
+    blocks: Vec<Block>,
     targets: Targets,
     planned: Planned,
     words: Vec<[u8; 2]>,
@@ -39,13 +45,19 @@ struct Symbol {
     share: u16,
 }
 
-/// Which symbols were there before the steps of a group, where these begin, and what their segments are.
+/// What is written of all states at once: which symbols were there before it, and where it begins.
 #[derive(Clone, Copy)]
-struct Walked {
+struct Block {
     before: usize,
     first: usize,
-    distances: &'static Distances,
-    low: u32,
+    content: Content,
+}
+
+#[derive(Clone, Copy)]
+enum Content {
+    /// Steps with such segments.
+    Steps(&'static Distances, u32),
+    Bits(Kinds),
 }
 
 thread_local! {
@@ -68,30 +80,42 @@ impl Writer {
     /// Appends the states, then the words in the order of reading.
     pub(crate) fn finish(mut self, bytes: &mut Vec<u8>) {
         let mut words = std::mem::take(&mut self.spare.words);
-        let Spare { symbols, steps, walks, .. } = &self.spare;
+        let Spare { symbols, steps, bits, blocks, .. } = &self.spare;
         // A step takes two words at most, and vectors are written whole. What was there before does not matter.
-        words.resize((symbols.len() + 2 * steps.len() + LANES).max(words.len()), [0; 2]);
+        words.resize((symbols.len() + 2 * steps.len() + bits.len() + LANES).max(words.len()), [0; 2]);
         let mut output = Output { states: [LEAST; LANES], words, place: 0 };
-        let (mut symbols, mut steps) = (&symbols[..], &steps[..]);
-        for walked in walks.iter().rev() {
-            let (later, these);
-            ((symbols, later), (steps, these)) = (symbols.split_at(walked.before), steps.split_at(walked.first));
+        let (mut symbols, mut steps, mut bits) = (&symbols[..], &steps[..], &bits[..]);
+        for &Block { before, first, content } in blocks.iter().rev() {
+            let later;
+            (symbols, later) = symbols.split_at(before);
             output.symbols(later);
-            self.write_steps(&mut output, walked, these);
+            match content {
+                Content::Steps(distances, low) => {
+                    let these;
+                    (steps, these) = steps.split_at(first);
+                    self.write_steps(&mut output, (distances, low), these);
+                }
+                Content::Bits(kinds) => {
+                    let these;
+                    (bits, these) = bits.split_at(first);
+                    self.write_bits(&mut output, &kinds, these);
+                }
+            }
         }
         output.symbols(symbols);
         output.states[..self.lanes].iter().for_each(|state| bytes.extend_from_slice(&state.to_le_bytes()));
         bytes.extend(output.words[..output.place].iter().rev().flatten());
-        let Spare { symbols, steps, walks, words, .. } = &mut self.spare;
+        let Spare { symbols, steps, bits, blocks, words, .. } = &mut self.spare;
         symbols.clear();
         steps.clear();
-        walks.clear();
+        bits.clear();
+        blocks.clear();
         *words = output.words;
         SPARE.set(Some(Box::new(self.spare)));
     }
 
     #[inline(always)]
-    fn write_steps(&self, output: &mut Output, &Walked { distances, low, .. }: &Walked, steps: &[Step]) {
+    fn write_steps(&self, output: &mut Output, (distances, low): (&Distances, u32), steps: &[Step]) {
         if self.lanes > 1 && low + 1 + DISTANCE_BITS <= RAW_MAX {
             let written = self.level.run(Write { output, distances, lanes: self.lanes, rows: steps });
             if written.is_some() {
@@ -99,6 +123,13 @@ impl Writer {
             }
         }
         output.rows(distances, (self.lanes, steps));
+    }
+
+    #[inline(always)]
+    fn write_bits(&self, output: &mut Output, kinds: &Kinds, bits: &[u8]) {
+        if self.level.run(WriteBits { output, lanes: self.lanes, bits, kinds }).is_none() {
+            output.bits(kinds, (self.lanes, bits));
+        }
     }
 }
 
@@ -138,10 +169,27 @@ impl Output {
         let (lane, share, slots) = (usize::from(symbol.lane) & (LANES - 1), u32::from(symbol.share), symbol.slots());
         if symbol.second {
             let Some(first) = before() else { return };
-            let state = self.room(lane, share * u32::from(first.share), 2 * SHARE_BITS);
-            self.states[lane] = put(put(state, slots, SHARE_BITS), first.slots(), SHARE_BITS);
+            self.pair(lane, [first.slots(), slots]);
         } else {
             self.states[lane] = put(self.room(lane, share, symbol.bits.into()), slots, symbol.bits.into());
+        }
+    }
+
+    #[inline(always)]
+    fn pair(&mut self, lane: usize, [first, second]: [Slots; 2]) {
+        let state = self.room(lane, first.share * second.share, 2 * SHARE_BITS);
+        self.states[lane] = put(put(state, second, SHARE_BITS), first, SHARE_BITS);
+    }
+
+    /// Does what [`WriteBits`] does.
+    #[inline(always)]
+    pub(crate) fn bits(&mut self, kinds: &Kinds, (lanes, bits): (usize, &[u8])) {
+        let slots = |kind: u8| kinds[usize::from(kind) % kinds.len()];
+        let chunks: &[[u8; VALUES]] = bits.as_chunks().0;
+        for place in (0..VALUES).step_by(2).rev() {
+            for (lane, chunk) in (0..lanes).rev().zip(chunks) {
+                self.pair(lane & (LANES - 1), [slots(chunk[place]), slots(chunk[place + 1])]);
+            }
         }
     }
 
@@ -248,9 +296,9 @@ impl Coding for Writer {
 
     #[inline(always)]
     fn places(&mut self, ground: &Ground, walks: &mut [Walk], indices: &mut [u16]) {
-        let Spare { symbols, steps, walks: walked, targets, planned, .. } = &mut self.spare;
-        let (lanes, first, distances) = (self.lanes, steps.len(), ground.distances);
-        walked.push(Walked { before: symbols.len(), first, distances, low: ground.low });
+        let Spare { symbols, steps, blocks, targets, planned, .. } = &mut self.spare;
+        let (lanes, first) = (self.lanes, steps.len());
+        blocks.push(Block { before: symbols.len(), first, content: Content::Steps(ground.distances, ground.low) });
         for (lane, walk) in walks.iter_mut().enumerate() {
             ground.lay(walk, self.level);
             targets.find(self.level, ground, walk, &indices[walk.values()]);
@@ -258,4 +306,34 @@ impl Coding for Writer {
             put_steps(self.level, ground, (targets, planned), rows);
         }
     }
+
+    #[inline(always)]
+    fn bits(&mut self, counts: &[usize; LANES], zeros: Zeros<'_>, bits: &mut [u8]) {
+        let lanes = self.lanes;
+        let full = lanes > 1 && counts[..lanes].iter().all(|&count| count == VALUES);
+        let Some(kinds) = kinds(zeros).filter(|_| full) else {
+            return bits_in_turn(self, counts, zeros, bits);
+        };
+        let Spare { symbols, bits: all, blocks, .. } = &mut self.spare;
+        blocks.push(Block { before: symbols.len(), first: all.len(), content: Content::Bits(kinds) });
+        match zeros {
+            Zeros::All(_) => bits.rchunks(VALUES).for_each(|bits| all.extend_from_slice(bits)),
+            Zeros::Each(slots, _) => {
+                for (bits, slots) in bits.rchunks(VALUES).zip(slots.rchunks(VALUES)) {
+                    all.extend(bits.iter().zip(slots).map(|(&bit, &slots)| u8::from(slots != EVEN) << 1 | bit));
+                }
+            }
+        }
+    }
+}
+
+/// The slots of each kind of bit, if none has all of them.
+#[inline(always)]
+fn kinds(zeros: Zeros<'_>) -> Option<Kinds> {
+    let other = match zeros {
+        Zeros::All(slots) => [slots, slots],
+        Zeros::Each(_, slots) => [EVEN, slots],
+    };
+    let [a, b] = other.map(|slots| Bit(slots.into()));
+    (!other.contains(&0)).then(|| [a.slots(0), a.slots(1), b.slots(0), b.slots(1)])
 }
