@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "vector instructions are chosen at run time, and some loops have no safe form")]
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod arrange;
+mod arrange;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +19,7 @@ pub(crate) mod fields;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod found;
 pub(crate) mod gather;
+pub(crate) mod leans;
 mod narrow;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;

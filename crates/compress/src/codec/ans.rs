@@ -11,7 +11,7 @@ mod writer;
 use std::ops::Range;
 
 use crate::codec::model::{Ground, Shares, Walk};
-use crate::kernel::Level;
+use crate::kernel::{Level, leans::lean};
 
 pub(crate) use reader::{Order, Reader, Source, Stream, Ways};
 pub(crate) use writer::Writer;
@@ -134,7 +134,9 @@ pub(crate) trait Coding {
     /// To which signs the elements of a group lean.
     #[inline(always)]
     fn leans(&self, ground: &Ground, walks: &[Walk], indices: &[u16], leans: &mut Vec<u8>) {
-        leans_one_by_one(ground, walks, indices, leans);
+        if !lean(self.level(), ground, walks, indices, leans) {
+            leans_one_by_one(ground, walks, indices, leans);
+        }
     }
 
     /// A bit of each value of a group, two of a chunk in turn.
@@ -158,6 +160,7 @@ pub(crate) trait Coding {
 
 #[inline(always)]
 fn leans_one_by_one(ground: &Ground, walks: &[Walk], indices: &[u16], leans: &mut Vec<u8>) {
+    leans.clear();
     for walk in walks {
         let (sides, indices) = (ground.sides(walk), &indices[walk.values()]);
         leans.extend(indices.iter().map(|&index| walk.lean(sides, index)));

@@ -2,26 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use crate::codec::{Field, Ground, LANES, Walk, quotient};
+use crate::codec::{Field, Ground, LANES, Walk};
 use crate::kernel::Avx512;
 use crate::kernel::found::{Found, List, Row};
 use crate::kernel::network;
-use crate::kernel::places::{MOST, suits};
+use crate::kernel::places::MOST;
 use crate::kernel::tables::LANE;
-
-/// Tells to which signs the elements of a group lean, if its chunks are such as this can read.
-pub(crate) fn leans(_: Avx512, (ground, walks): (&Ground, &[Walk]), indices: &[u16], leans: &mut Vec<u8>) -> bool {
-    let suits = suits(ground, walks);
-    if suits {
-        leans.resize(indices.len(), 0);
-        for walk in walks {
-            let (indices, leans) = (&indices[walk.values()], &mut leans[walk.values()]);
-            // SAFETY: the value proves that the machine has the instructions.
-            unsafe { lean(ground, walk, indices, leans) };
-        }
-    }
-    suits
-}
 
 /// Puts what each lane of a vector found together, and tells how much it is. No lane must have found more than there is room for.
 #[target_feature(enable = "avx512f,popcnt")]
@@ -204,42 +190,6 @@ fn two(numbers: &[u16]) -> [__m512i; 2] {
     };
     let (one, two) = numbers.split_at(numbers.len().min(2 * LANE));
     [half(one), half(two)]
-}
-
-/// Bytes as many as 64, widened, and zeros.
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn two_of_bytes(bytes: &[u8]) -> [__m512i; 2] {
-    let mask = u64::MAX.checked_shr(MOST as u32 - bytes.len().min(MOST) as u32).unwrap_or(0);
-    // SAFETY: only so many are read.
-    let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
-    let half = |bytes| _mm512_cvtepu8_epi16(bytes);
-    [half(_mm512_castsi512_si256(bytes)), half(_mm512_extracti64x4_epi64::<1>(bytes))]
-}
-
-/// What [`Walk::lean`] says of each element.
-#[target_feature(enable = "avx512f,avx512bw")]
-fn lean(ground: &Ground, walk: &Walk, indices: &[u16], leans: &mut [u8]) {
-    let ((lines, columns), length) = (ground.sides(walk), walk.cut.length);
-    let (of_lines, of_columns) = (two_of_bytes(lines.leans), two_of_bytes(columns.leans));
-    let (wide, reciprocal) = (_mm512_set1_epi16(length as i16), _mm512_set1_epi16(quotient(length as u16) as i16));
-    let mut all = [0; MOST];
-    for (indices, all) in two(indices).into_iter().zip(all.as_chunks_mut::<{ 2 * LANE }>().0) {
-        let line = _mm512_mulhi_epu16(indices, reciprocal);
-        let rest = _mm512_sub_epi16(indices, _mm512_mullo_epi16(line, wide));
-        let more = _mm512_cmpge_epu16_mask(rest, wide);
-        let line = _mm512_mask_add_epi16(line, more, line, _mm512_set1_epi16(1));
-        let column = _mm512_mask_sub_epi16(rest, more, rest, wide);
-        let one = _mm512_permutex2var_epi16(of_lines[0], line, of_lines[1]);
-        let other = _mm512_permutex2var_epi16(of_columns[0], column, of_columns[1]);
-        // A leaning counts only where there are two.
-        let both = _mm512_and_si512(_mm512_and_si512(one, other), _mm512_set1_epi16(1));
-        let sign = _mm512_and_si512(_mm512_xor_si512(one, other), _mm512_slli_epi16::<1>(both));
-        let lean = _mm512_cvtepi16_epi8(_mm512_or_si512(both, sign));
-        // SAFETY: there is room for 32.
-        unsafe { _mm256_storeu_si256(all.as_mut_ptr().cast(), lean) };
-    }
-    leans.copy_from_slice(&all[..leans.len()]);
 }
 
 /// Sorts the 64 numbers of each of four chunks.

@@ -52,7 +52,7 @@ impl Task for Rank<'_> {
 impl Chunk<'_> {
     #[inline(always)]
     fn rank<I: Twins>(&self, i: I, indices: &[u16; LANES], pairs: &mut [u8; LANES], ranks: &mut [u16; LANES]) {
-        let (line, column) = self.lines_and_columns(i, indices);
+        let (line, column) = lines_and_columns(i, self.length, indices);
         let (class_of_line, row) = (member(i, &self.lines.classes, line), member(i, &self.lines.ranks, line));
         let (class, rank) = (member(i, &self.columns.classes, column), member(i, &self.columns.ranks, column));
         let twice = i.add_bytes(class, class);
@@ -71,23 +71,23 @@ impl Chunk<'_> {
             unsafe { i.store(eight, ranks.as_mut_ptr()) };
         }
     }
+}
 
-    /// The lines and the columns of elements.
-    #[inline(always)]
-    fn lines_and_columns<I: Twins>(&self, i: I, indices: &[u16; LANES]) -> (I::Vector, I::Vector) {
-        let (length, quotient) = (self.length as u16, quotient(self.length as u16));
-        // The line, or one less, and what is left of the index.
-        let (mut lines, mut rests) = ([i.nothing(); 2], [i.nothing(); 2]);
-        for (place, (lines, rests)) in lines.iter_mut().zip(&mut rests).enumerate() {
-            let (one, other) = (&indices[EIGHT * place..], &indices[LANE + EIGHT * place..]);
-            // SAFETY: there are eight of both.
-            let index = unsafe { i.pair(one, other) };
-            *lines = i.high(index, i.half(quotient));
-            *rests = i.sub_halves(index, i.multiply_halves(*lines, i.half(length)));
-        }
-        let (line, rest) = (i.pack_halves(lines[0], lines[1]), i.pack_halves(rests[0], rests[1]));
-        let length = i.byte(length as u8);
-        let less = i.above_bytes(length, rest);
-        (i.add_bytes(i.add_bytes(line, i.byte(1)), less), i.sub_bytes(rest, i.without(less, length)))
+/// The lines and the columns of elements, of which so many are in a line.
+#[inline(always)]
+pub(super) fn lines_and_columns<I: Twins>(i: I, length: usize, indices: &[u16; LANES]) -> (I::Vector, I::Vector) {
+    let (length, quotient) = (length as u16, quotient(length as u16));
+    // The line, or one less, and what is left of the index.
+    let (mut lines, mut rests) = ([i.nothing(); 2], [i.nothing(); 2]);
+    for (place, (lines, rests)) in lines.iter_mut().zip(&mut rests).enumerate() {
+        let (one, other) = (&indices[EIGHT * place..], &indices[LANE + EIGHT * place..]);
+        // SAFETY: there are eight of both.
+        let index = unsafe { i.pair(one, other) };
+        *lines = i.high(index, i.half(quotient));
+        *rests = i.sub_halves(index, i.multiply_halves(*lines, i.half(length)));
     }
+    let (line, rest) = (i.pack_halves(lines[0], lines[1]), i.pack_halves(rests[0], rests[1]));
+    let length = i.byte(length as u8);
+    let less = i.above_bytes(length, rest);
+    (i.add_bytes(i.add_bytes(line, i.byte(1)), less), i.sub_bytes(rest, i.without(less, length)))
 }

@@ -1,16 +1,16 @@
 //! The reading side of the code.
 
 use crate::codec::ans::{Bit, Coding, LANES, LEAST, SHARE_BITS, STATE_BYTES, Slots, Symbols, WORD_BITS, Zeros};
-use crate::codec::ans::{bits_in_turn, even_bits_in_turn, leans_one_by_one, pairs_in_turn};
+use crate::codec::ans::{bits_in_turn, even_bits_in_turn, pairs_in_turn};
 use crate::codec::model::{Element, Ground, Path, Shares, Walk};
 use crate::kernel::Level;
-#[cfg(target_arch = "x86_64")]
-use crate::kernel::{arrange, found, sixteen::Task};
 use crate::kernel::{
     bits::{self, Bits, Headers, Pairs},
     gather::Lists,
     thirty_two::{Group, Places},
 };
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::{found, sixteen::Task};
 
 /// What a section is read from.
 pub(crate) trait Source: Coding {
@@ -292,17 +292,6 @@ impl Coding for Reader<'_> {
             return;
         }
         self.walk(ground, walks, indices);
-    }
-
-    #[inline(always)]
-    fn leans(&self, ground: &Ground, walks: &[Walk], indices: &[u16], leans: &mut Vec<u8>) {
-        #[cfg(target_arch = "x86_64")]
-        if let Level::Avx512(proof) = self.level
-            && arrange::leans(proof, (ground, walks), indices, leans)
-        {
-            return;
-        }
-        leans_one_by_one(ground, walks, indices, leans);
     }
 
     #[inline(always)]
