@@ -309,12 +309,12 @@ fn accumulate(compact: impl Compact, work: &mut BandWork<'_>, columns: Range<usi
         let first = row * work.band.columns;
         let (mut start, end) = (first + columns.start, first + columns.end);
         for maxima in maxima.as_chunks_mut().0.iter_mut().skip(row).step_by(rows) {
-            if let Some(piece) = accumulate_piece(work, start..start + ROW).first_chunk() {
+            if let Some(piece) = accumulate_piece(work, start, ROW).first_chunk() {
                 *maxima = compact.maxima(piece);
             }
             start += ROW;
         }
-        accumulate_piece(work, start..end);
+        accumulate_piece(work, start, end - start);
     }
 }
 
@@ -323,15 +323,14 @@ const ROWS_AHEAD: usize = 4;
 
 /// The same for a piece of a row; what is some rows behind it is asked for.
 #[inline(always)]
-fn accumulate_piece<'a>(work: &'a mut BandWork<'_>, piece: Range<usize>) -> &'a [f32] {
-    let behind = ROWS_AHEAD * work.band.columns;
-    let ahead = piece.start + behind..piece.end + behind;
-    prefetch_any(work.feedback, ahead.clone());
-    let feedback = &mut work.feedback[piece.clone()];
+fn accumulate_piece<'a>(work: &'a mut BandWork<'_>, start: usize, length: usize) -> &'a [f32] {
+    let ahead = start + ROWS_AHEAD * work.band.columns;
+    prefetch_any(work.feedback, ahead, length);
+    let feedback = &mut work.feedback[start..][..length];
     if let Some(Delta { before, after, decay }) = work.delta {
-        prefetch_any(before, ahead.clone());
-        prefetch_any(after, ahead);
-        let steps = before[piece.clone()].iter().zip(&after[piece]);
+        prefetch_any(before, ahead, length);
+        prefetch_any(after, ahead, length);
+        let steps = before[start..][..length].iter().zip(&after[start..][..length]);
         for (e, (before, after)) in feedback.iter_mut().zip(steps) {
             *e = decay * *e + (before - after);
         }

@@ -42,8 +42,6 @@ mod vectors;
 #[cfg(target_arch = "x86_64")]
 mod wide;
 
-use std::ops::Range;
-
 use crate::codec::{CodecError, FixedReader, Queue, SectionWriter, read_sections};
 use crate::compress::{BandWork, Scratch, compress_band};
 use crate::outer::{StepWork, Sums, step_band};
@@ -243,24 +241,20 @@ fn compress_band_avx512(proof: Avx512, work: BandWork<'_>, scratch: &mut Scratch
 /// Asks for the cache lines of some elements, if the machine can.
 #[inline(always)]
 pub(crate) fn prefetch<T>(values: &[T]) {
-    prefetch_any(values, 0..values.len());
+    prefetch_any(values, 0, values.len());
 }
 
-/// The same of elements by their numbers, which may be behind the last.
+/// The same of so many elements from one on, which may be behind the last.
 #[inline(always)]
-pub(crate) fn prefetch_any<T>(values: &[T], elements: Range<usize>) {
+pub(crate) fn prefetch_any<T>(values: &[T], first: usize, count: usize) {
     #[cfg(target_arch = "x86_64")]
-    {
+    for place in (0..count).step_by(const { LINE_BYTES / size_of::<T>() }) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        let mut first = elements.start;
-        while first < elements.end {
-            // SAFETY: a prefetch of any address has no effect that a program can observe.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(first).cast()) };
-            first += const { LINE_BYTES / size_of::<T>() };
-        }
+        // SAFETY: a prefetch of any address has no effect that a program can observe.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(values.as_ptr().wrapping_add(first + place).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, elements);
+    let _ = (values, first, count);
 }
 
 /// Bytes of a cache line.

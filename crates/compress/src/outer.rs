@@ -318,8 +318,7 @@ pub(crate) fn step_band(arithmetic: impl Arithmetic, work: StepWork<'_>, sums: &
 /// Asks for a row of parameters of a block of a band that begins so many elements behind theirs.
 #[inline(always)]
 fn ask(parameters: &[f32], (band, block): (usize, Block), row: usize) {
-    let run = block.run(row);
-    prefetch_any(parameters, band + run.start..band + run.end);
+    prefetch_any(parameters, band + block.run(row).start, block.width);
 }
 
 impl<'a> Step<'a> {

@@ -177,11 +177,11 @@ impl SectionData {
     #[inline(always)]
     pub(crate) fn prefetch(&self, chunk: usize) {
         let Some(&[start, end]) = self.starts.get(chunk..chunk + 2) else { return };
-        let range = start as usize..end as usize;
-        prefetch_any(&self.indices, range.clone());
+        let (first, count) = (start as usize, (end - start) as usize);
+        prefetch_any(&self.indices, first, count);
         match &self.values {
-            Values::Plain(values) => prefetch_any(values, range),
-            Values::OfChunks(codes, ..) | Values::OfSection(codes, _) => prefetch_any(codes, range),
+            Values::Plain(values) => prefetch_any(values, first, count),
+            Values::OfChunks(codes, ..) | Values::OfSection(codes, _) => prefetch_any(codes, first, count),
         }
     }
 
