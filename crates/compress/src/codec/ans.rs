@@ -185,8 +185,12 @@ fn bits_in_turn(coding: &mut (impl Coding + ?Sized), counts: &[usize; LANES], ze
 fn even_bits_in_turn(coding: &mut (impl Coding + ?Sized), counts: &[usize; LANES], bits: &mut [u8]) {
     in_turn(*counts, RAW_MAX as usize, |lane, range| {
         let bits = &mut bits[range];
-        let number = coding.raw(lane, bits.len() as u32, gather(bits));
-        spread(bits, number);
+        let given = gather(bits);
+        let number = coding.raw(lane, bits.len() as u32, given);
+        // A writer takes what it is given.
+        if number != given {
+            spread(bits, number);
+        }
     });
 }
 
@@ -213,10 +217,17 @@ pub(crate) fn in_turn(counts: [usize; LANES], step: usize, mut visit: impl FnMut
     }
 }
 
+/// The lowest bits of eight bytes.
+const LOWEST: u64 = u64::MAX / 255;
+
 /// Up to 16 bits, the first in the lowest place.
 #[inline(always)]
 fn gather(bits: &[u8]) -> u32 {
-    bits.iter().zip(0..).fold(0, |number, (&bit, place)| number | u32::from(bit) << place)
+    let (eights, rest) = bits.as_chunks();
+    let rest = rest.iter().rev().fold(0, |number, &bit| number << 1 | u32::from(bit & 1));
+    // The product has the lowest bit of each byte in its highest one.
+    let eight = |bits: &[u8; 8]| (u64::from_le_bytes(*bits) & LOWEST).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    eights.iter().rev().fold(rest, |number, bits| number << 8 | eight(bits) as u32)
 }
 
 /// Puts such bits back.

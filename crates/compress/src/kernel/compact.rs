@@ -33,7 +33,8 @@ pub(crate) trait Compact: Copy {
 fn collect(elements: Elements<'_>, groups: &[u32], least: u32, [keys, places]: [&mut [u32]; 2]) -> usize {
     let mut count = 0;
     for &group in groups {
-        for (place, &value) in (GROUP as u32 * group..).zip(elements.group(group)) {
+        let values = elements.values[elements.first_of(group)..].iter().take(GROUP);
+        for (place, &value) in (GROUP as u32 * group..).zip(values) {
             (keys[count], places[count]) = (key(value), place);
             count += usize::from(key(value) >= least);
         }
@@ -236,10 +237,14 @@ fn reach_avx512(keys: &[u32; ROW], least: u32) -> u64 {
 #[target_feature(enable = "avx2,popcnt")]
 fn collect_avx2(elements: Elements<'_>, groups: &[u32], least: u32, [keys, places]: [&mut [u32]; 2]) -> usize {
     assert!(keys.len().min(places.len()) >= GROUP * (groups.len() + 1), "lists have room");
+    let Some(last) = elements.values.len().checked_sub(GROUP) else { return 0 };
     let less = _mm256_set1_epi32(least as i32 - 1);
     let mut count = 0;
     for &group in groups {
-        let found = keys_of(elements.group(group));
+        let first = elements.first_of(group);
+        assert!(first <= last, "groups are of the chunk");
+        // SAFETY: there are eight from there on.
+        let found = keys_of(unsafe { &*elements.values.as_ptr().add(first).cast() });
         let mask = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(found, less))) as usize & 0xff;
         // SAFETY: there are eight lanes; each group before added eight at most, so that there is room for eight more.
         unsafe {

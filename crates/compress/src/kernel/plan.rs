@@ -3,7 +3,7 @@
 //! Steps inside fields begin where a value was found, or behind segments that were passed over, and there is one step out of each field before that of
 //! the last value: all of them have their turns in the order of places, so that the number of each is known without the one before.
 
-use crate::codec::{Bounds, Ground, Step, Targets};
+use crate::codec::{Bounds, Ground, MORE, NUMBER, Step, Targets};
 use crate::kernel::Level;
 use crate::kernel::tables::LANE;
 use crate::kernel::vectors::{Job, Vectors};
@@ -39,18 +39,14 @@ impl Rows<'_> {
 pub(crate) struct Planned {
     /// the place of that value, with the number of its field above;
     values: Vec<u32>,
-    /// what is known of that field;
-    bounds: Vec<u32>,
     /// the place where the step begins;
     places: Vec<u32>,
     /// the number of the field where it begins (from bit 8 on), and its octaves.
     fields: Vec<u32>,
 }
 
-/// What vectors go beyond the last step.
-const MORE: usize = LANE + 1;
-/// Where the number of a field begins: elements of a chunk have 16 bits, and octaves are at most 10.
-const NUMBER: u32 = 26;
+/// Vectors go beyond the last value.
+const _: () = assert!(MORE > LANE);
 const PLACE: u32 = (1 << NUMBER) - 1;
 
 /// Puts the steps to all values of a chunk into rows, if there are such vectors and places; tells whether it was done.
@@ -62,7 +58,7 @@ pub(crate) fn plan_at_once(
     planned: &mut Planned,
     rows: &mut Rows<'_>,
 ) -> bool {
-    let suits = !targets.sorted.is_empty() && targets.starts[targets.used] < Bounds::PLACES;
+    let suits = targets.count > 0 && targets.starts[targets.used] < Bounds::PLACES;
     suits && level.run(Plan { ground, targets, planned, rows }).is_some()
 }
 
@@ -79,7 +75,7 @@ impl Job for Plan<'_, '_> {
     #[inline(always)]
     fn run<I: Vectors>(self, i: I) {
         let Plan { ground, targets, planned, rows } = self;
-        let (segments, count) = (Segments::new(i, ground), targets.sorted.len());
+        let (segments, count) = (Segments::new(i, ground), targets.count);
         planned.begin(i, targets);
         for first in (0..count).step_by(I::COUNT).rev() {
             if i.any(segments.from(i, planned, first).passed) {
@@ -89,30 +85,30 @@ impl Job for Plan<'_, '_> {
         let (count, lanes) = (planned.count(), rows.lanes);
         let last = (planned.values[count - 1] >> NUMBER) as usize;
         let steps = rows.grow(count + last);
+        planned.leave(targets, last, |number, step| steps[number * lanes] = step);
         for first in (0..count).step_by(I::COUNT) {
             let mut some = [[0; LANE]; 2];
             inside(i, &segments, planned, (first, lanes), &mut some);
             let some = some[0].iter().zip(some[1]).take(I::COUNT.min(count - first));
             some.for_each(|(&place, step)| steps[place as usize] = Step(step));
         }
-        planned.leave(targets, last, |number, step| steps[number * lanes] = step);
     }
 }
 
 impl Planned {
     /// Finds where the steps begin that lead to values, each behind the value before.
     #[inline(always)]
-    fn begin<I: Vectors>(&mut self, i: I, targets: &mut Targets) {
-        let count = targets.sorted.len();
-        targets.sorted.resize(count + LANE, 0);
-        self.spread(i, targets, count);
-        let Planned { values, bounds, places, fields } = self;
+    fn begin<I: Vectors>(&mut self, i: I, targets: &Targets) {
+        let Planned { values, places, fields } = self;
+        for numbers in [&mut *values, places, fields] {
+            numbers.resize(targets.count + MORE, 0);
+        }
         (places[0], fields[0]) = (0, targets.bounds[0].octaves());
-        for first in (0..count).step_by(I::COUNT) {
-            let bounds = i.load(&bounds[first..]);
+        for first in (0..targets.count).step_by(I::COUNT) {
+            let bounds = i.load(&targets.fields[first..]);
             let octaves = i.and(bounds, i.number(Bounds::OCTAVES));
             let rank = i.left_by(i.widen(&targets.sorted[first..]), octaves);
-            let value = i.add(i.load(&values[first..]), rank);
+            let value = i.add(i.load(&targets.begins[first..]), rank);
             let place = i.add(i.and(value, i.number(PLACE)), i.left_by(i.number(1), octaves));
             let at_end = i.reach(place, i.right(bounds, Bounds::END));
             let finer = i.and(i.right(bounds, Bounds::FINER), i.number(Bounds::OCTAVES));
@@ -121,26 +117,6 @@ impl Planned {
             i.store(value, &mut values[first..]);
             i.store(place, &mut places[first + 1..]);
             i.store(i.or(i.left(number, 8), octaves), &mut fields[first + 1..]);
-        }
-    }
-
-    /// Spreads what is known of fields over their values: for each as many as a vector has, of which those behind it are overwritten then.
-    #[inline(always)]
-    fn spread<I: Vectors>(&mut self, i: I, targets: &Targets, count: usize) {
-        let Planned { values, bounds, places, fields } = self;
-        for numbers in [&mut *values, bounds, places, fields] {
-            numbers.resize(count + MORE, 0);
-        }
-        let mut first = 0;
-        let all = (0..).zip(&targets.starts[..targets.used]).zip(&targets.bounds).zip(&targets.ends);
-        for (((number, start), bound), &end) in all {
-            let (start, bound) = (i.number(number << NUMBER | start), i.number(bound.0));
-            while first <= end as usize {
-                i.store(start, &mut values[first..]);
-                i.store(bound, &mut bounds[first..]);
-                first += I::COUNT;
-            }
-            first = end as usize;
         }
     }
 
@@ -174,18 +150,17 @@ impl Planned {
         }
     }
 
-    /// Shows the steps out of fields that say something, and their numbers.
+    /// Shows the steps out of fields, and their numbers. Where none is taken, which nobody could predict, it is one that says nothing; the number may be
+    /// that of a step inside a field then, which is to be put over it.
     #[inline(always)]
     fn leave(&self, targets: &Targets, last: usize, mut visit: impl FnMut(usize, Step)) {
         let Targets { starts, bounds, ends, .. } = targets;
         let fields = ends.iter().zip(bounds.windows(2)).zip(&starts[1..]).take(last);
         for (number, ((&end, bounds), &start)) in (1..).zip(fields) {
-            // Otherwise no value is looked for there.
-            if self.places[end as usize] < start {
-                let (rest, width) = (self.values[end as usize] & PLACE, bounds[0].finer());
-                let rest = (rest - start) >> bounds[1].octaves();
-                visit(end as usize + number, Step::new(0, rest & ((1 << width) - 1), width));
-            }
+            let (rest, width) = ((self.values[end as usize] & PLACE).wrapping_sub(start), bounds[0].finer());
+            let step = Step::new(0, rest >> bounds[1].octaves() & ((1 << width) - 1), width);
+            let taken = 0_u32.wrapping_sub((self.places[end as usize] < start).into());
+            visit(end as usize + number, Step(step.0 & taken));
         }
     }
 }

@@ -5,6 +5,8 @@
 //! 2. The smallest groups that reach that bound are listed, and of these the keys that reach it, usually about a hundred.
 //! 3. Bisection finds a threshold that exactly `k` of them reach, or the key at which ties have to be broken.
 
+use std::hint::select_unpredictable;
+
 use crate::kernel::compact::Compact;
 use crate::layout::Block;
 
@@ -23,6 +25,8 @@ pub(crate) const GROUP: usize = 8;
 pub(crate) const GROUPS: usize = ROW / GROUP;
 /// Groups that are listed without asking; lists have room for as many more than they need.
 const FEW: usize = 16;
+/// Keys that are counted at once, in as many vectors as a machine can add at a time.
+const FULL: usize = 32;
 
 /// The elements of a chunk in rows of 64, of which the last may be shorter, and the largest key of each group of eight.
 #[derive(Debug, Clone, Copy)]
@@ -40,12 +44,11 @@ impl Elements<'_> {
         self.maxima.iter().fold(0, |largest, &key| largest.max(key))
     }
 
-    /// The elements of a group, of which there are none if it is none of the chunk.
+    /// Where a group begins.
     #[inline(always)]
-    pub(super) fn group(&self, group: u32) -> &[f32; GROUP] {
-        let (group, none) = (group as usize, &[0.0; GROUP]);
-        let first = GROUP * group + group / GROUPS * self.gap;
-        self.values.get(first..).and_then(|values| values.first_chunk()).unwrap_or(none)
+    pub(super) fn first_of(&self, group: u32) -> usize {
+        let group = group as usize;
+        GROUP * group + group / GROUPS * self.gap
     }
 }
 
@@ -88,7 +91,7 @@ impl Candidates {
     #[inline(always)]
     fn find(&mut self, compact: impl Compact, elements: Elements<'_>, len: usize, least: u32) {
         let listed = self.list(compact, elements.maxima, least);
-        let room = GROUP * (listed + 1);
+        let room = GROUP * listed + FULL;
         if self.keys.len() < room {
             self.keys.resize(room, 0);
             self.places.resize(room, 0);
@@ -98,6 +101,7 @@ impl Candidates {
         while *count > 0 && places[*count - 1] as usize >= len {
             *count -= 1;
         }
+        keys[*count..][..FULL].fill(0);
     }
 
     /// Lists the groups whose largest key is at least `least`: some in any case, since a branch for each would be foretold badly. Tells how many they are.
@@ -132,10 +136,12 @@ impl Candidates {
     #[inline(always)]
     fn bounds(&mut self, maxima: &[u32], k: usize) -> (u32, u32) {
         // Twice as many groups as are needed are enough.
+        let halves = |groups: usize| (groups >= 4 * k.max(1) && groups.is_multiple_of(2)).then_some(groups / 2);
+        let Some(half) = halves(maxima.len()) else { return bounds_of(maxima, k) };
         self.maxima.clear();
-        self.maxima.extend_from_slice(maxima);
-        while self.maxima.len() >= 4 * k.max(1) && self.maxima.len().is_multiple_of(2) {
-            let half = self.maxima.len() / 2;
+        let (some, others) = maxima.split_at(half);
+        self.maxima.extend(some.iter().zip(others).map(|(&one, &other)| one.max(other)));
+        while let Some(half) = halves(self.maxima.len()) {
             let (some, others) = self.maxima.split_at_mut(half);
             some.iter_mut().zip(others).for_each(|(one, other)| *one = (*one).max(*other));
             self.maxima.truncate(half);
@@ -145,6 +151,11 @@ impl Candidates {
 
     fn keys(&self) -> &[u32] {
         &self.keys[..self.count]
+    }
+
+    /// The same, filled up with zeros: whole vectors are searched faster.
+    fn filled(&self) -> &[u32] {
+        &self.keys[..self.count.next_multiple_of(FULL)]
     }
 }
 
@@ -163,7 +174,7 @@ pub(crate) fn select(
     candidates.find(compact, elements, len, least);
     let threshold = match candidates.count <= k {
         true => Threshold { least, ties: usize::MAX },
-        false => bisect(candidates.keys(), k, least, largest + 1),
+        false => bisect(candidates.filled(), k, least, largest + 1),
     };
     match threshold.ties {
         usize::MAX => compact.choose(candidates, threshold.least, indices),
@@ -207,11 +218,11 @@ fn bounds_of(maxima: &[u32], k: usize) -> (u32, u32) {
     while count > k + k / 8 && end - bound > 1 {
         let middle = bound + (end - bound) / 2;
         let reached = reaching(maxima, middle);
-        if reached < k {
-            end = middle;
-        } else {
-            (bound, count) = (middle, reached);
-        }
+        // Nobody could predict it.
+        let less = reached < k;
+        end = select_unpredictable(less, middle, end);
+        bound = select_unpredictable(less, bound, middle);
+        count = select_unpredictable(less, count, reached);
     }
     (bound, largest)
 }
@@ -226,18 +237,19 @@ fn bisect(keys: &[u32], k: usize, mut least: u32, mut end: u32) -> Threshold {
         if count == k {
             return Threshold { least: middle, ties: usize::MAX };
         }
-        if count > k {
-            least = middle;
-        } else {
-            end = middle;
-        }
+        // Nobody could predict it.
+        let more = count > k;
+        least = select_unpredictable(more, middle, least);
+        end = select_unpredictable(more, end, middle);
     }
     Threshold { least, ties: k - reaching(keys, end) }
 }
 
+/// How many keys reach a bound; both are below `2^31`, since machines compare numbers with signs.
 #[inline(always)]
 fn reaching(keys: &[u32], least: u32) -> usize {
-    keys.iter().map(|&key| u32::from(key >= least)).sum::<u32>() as usize
+    let less = least as i32 - 1;
+    keys.iter().map(|&key| u32::from(key as i32 > less)).sum::<u32>() as usize
 }
 
 #[cfg(test)]

@@ -76,14 +76,9 @@ impl Values<'_> {
     /// How many there are in each line and in each column.
     #[inline(always)]
     fn count(&self, [lines, columns]: [usize; 2]) -> [Vec<u32>; 2] {
-        // Four numbers of each line, since values of the same one follow each other and would wait for each other.
         let (mut of_lines, mut of_columns) = (vec![[0_u32; 4]; lines], vec![0; columns]);
         for (first, cut, indices, _) in self.chunks() {
-            for (place, &index) in indices.iter().enumerate() {
-                let line = cut.line_of(index);
-                of_lines[first + line][place % 4] += 1;
-                of_columns[cut.base + usize::from(index) - line * cut.length] += 1;
-            }
+            count(cut, indices, &mut of_lines[first..], &mut of_columns[cut.base..]);
         }
         [of_lines.iter().map(|number| number.iter().sum()).collect(), of_columns]
     }
@@ -101,6 +96,18 @@ impl Values<'_> {
                 let column = cut.base + usize::from(index) - line * cut.length;
                 entries.push(Entry::new(first + line, column, code & 1));
             }
+        }
+    }
+}
+
+/// Counts the values of a chunk. There are four numbers of each line, since values of the same one follow each other and would wait for each other.
+#[inline(always)]
+fn count(cut: Cut, indices: &[u16], of_lines: &mut [[u32; 4]], of_columns: &mut [u32]) {
+    for indices in indices.chunks(4) {
+        for (place, &index) in indices.iter().enumerate() {
+            let line = cut.line_of(index);
+            of_lines[line][place] += 1;
+            of_columns[usize::from(index) - line * cut.length] += 1;
         }
     }
 }

@@ -51,6 +51,11 @@ impl Bounds {
     }
 }
 
+/// Where the number of a field begins: elements of a chunk have 16 bits, and octaves are at most 10.
+pub(crate) const NUMBER: u32 = 26;
+/// What vectors go beyond the last value.
+pub(crate) const MORE: usize = 17;
+
 /// More than there are fields, and than numbers of two classes.
 const ROOM: usize = 64;
 
@@ -60,8 +65,12 @@ pub(crate) struct Targets {
     /// In the order of indices, the classes of each value's column (from bit 3 on) and line, and its number among the elements of both.
     pub(crate) pairs: Vec<u8>,
     pub(crate) ranks: Vec<u16>,
-    /// The same numbers in the order of places.
+    /// The same numbers in the order of places; of each value where its field begins, with the number of the field from [`NUMBER`] on, and what is known
+    /// of it. There is room for [`MORE`].
+    pub(crate) count: usize,
     pub(crate) sorted: Vec<u16>,
+    pub(crate) begins: Vec<u32>,
+    pub(crate) fields: Vec<u32>,
     /// How many fields there are; of each where it begins, and how many values there are before its end; and where the last one ends.
     pub(crate) used: usize,
     pub(crate) bounds: [Bounds; ROOM],
@@ -74,7 +83,10 @@ impl Default for Targets {
         Targets {
             pairs: Vec::new(),
             ranks: Vec::new(),
+            count: 0,
             sorted: Vec::new(),
+            begins: Vec::new(),
+            fields: Vec::new(),
             used: 0,
             bounds: [Bounds::default(); ROOM],
             starts: [0; ROOM],
@@ -115,22 +127,35 @@ impl Targets {
             next[usize::from(pair) % ROOM] += 1;
         }
         self.used = walk.used;
+        let mut known = [[0; 2]; ROOM];
         for (number, pair) in walk.fields[..=walk.used].windows(2).enumerate().take(ROOM - 1) {
             let (field, octaves) = (pair[0], pair[0].octaves());
             let next = &mut next[field.pair() % ROOM];
             (*next, end) = (end, end + *next);
-            self.starts[number] = place;
+            let start = place;
             place += field.len() << octaves;
-            self.ends[number] = end;
-            self.bounds[number] =
-                Bounds(place << Bounds::END | (octaves - pair[1].octaves()) << Bounds::FINER | octaves);
+            let bounds = Bounds(place << Bounds::END | (octaves - pair[1].octaves()) << Bounds::FINER | octaves);
+            known[field.pair() % ROOM] = [(number as u32) << NUMBER | start, bounds.0];
+            (self.starts[number], self.ends[number], self.bounds[number]) = (start, end, bounds);
         }
         self.starts[walk.used] = place;
-        self.sorted.resize(count, 0);
+        self.grow(count);
+        let (sorted, begins, fields) =
+            (&mut self.sorted[..count], &mut self.begins[..count], &mut self.fields[..count]);
         for (&pair, &rank) in self.pairs.iter().zip(&self.ranks[..count]) {
-            let next = &mut next[usize::from(pair) % ROOM];
-            self.sorted[*next as usize] = rank;
-            *next += 1;
+            let pair = usize::from(pair) % ROOM;
+            let place = next[pair] as usize;
+            next[pair] += 1;
+            (sorted[place], [begins[place], fields[place]]) = (rank, known[pair]);
+        }
+    }
+
+    fn grow(&mut self, count: usize) {
+        self.count = count;
+        if self.sorted.len() < count + MORE {
+            self.sorted.resize(count + MORE, 0);
+            self.begins.resize(count + MORE, 0);
+            self.fields.resize(count + MORE, 0);
         }
     }
 }
