@@ -69,9 +69,29 @@ pub(crate) struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
-    fn of_band(self, band: &Band) -> Delta<'a> {
-        let range = band.offset..band.offset + band.len();
+    #[inline(always)]
+    fn of(self, range: Range<usize>) -> Delta<'a> {
         Delta { before: &self.before[range.clone()], after: &self.after[range], decay: self.decay }
+    }
+
+    /// Applies it to a row of the feedback, shows each whole piece then, and asks for what is so many elements behind it.
+    #[inline(always)]
+    fn apply(self, feedback: &mut [f32], ahead: usize, mut show: impl FnMut(usize, &[f32; ROW])) {
+        let (pieces, rest) = feedback.as_chunks_mut();
+        let ((before, before_rest), (after, after_rest)) = (self.before.as_chunks(), self.after.as_chunks());
+        for (number, (piece, (before, after))) in pieces.iter_mut().zip(before.iter().zip(after)).enumerate() {
+            [&*piece, before, after].into_iter().for_each(|values| prefetch_any(values, ahead, ROW));
+            self.add(piece, before, after);
+            show(number, piece);
+        }
+        self.add(rest, before_rest, after_rest);
+    }
+
+    #[inline(always)]
+    fn add(&self, feedback: &mut [f32], before: &[f32], after: &[f32]) {
+        for (e, (before, after)) in feedback.iter_mut().zip(before.iter().zip(after)) {
+            *e = self.decay * *e + (before - after);
+        }
     }
 }
 
@@ -229,7 +249,7 @@ impl Compressor {
             let bands = &layout.bands()[section.bands.clone()];
             let work = (parts.par_iter_mut(), bands, feedback).into_par_iter();
             work.for_each(|(part, band, feedback)| {
-                let delta = delta.map(|delta| delta.of_band(band));
+                let delta = delta.map(|delta| delta.of(band.offset..band.offset + band.len()));
                 BandWork { layout, settings, band, feedback, delta, residual, part }.run(level);
             });
             encode_section((layout, settings), section, parts, level)
@@ -248,7 +268,7 @@ impl Compressor {
         let slices = layout.split_mut(feedback);
         let work = (&mut self.parts, layout.bands(), slices).into_par_iter();
         let members = work.map(|(part, band, feedback)| {
-            let delta = delta.map(|delta| delta.of_band(band));
+            let delta = delta.map(|delta| delta.of(band.offset..band.offset + band.len()));
             BandWork { layout, settings, band, feedback, delta, residual, part }.run(level);
             Member { band, part, feedback: (residual == Residual::Subtract).then_some(feedback) }
         });
@@ -300,42 +320,27 @@ pub(crate) fn compress_band(compact: impl Compact, mut work: BandWork<'_>, scrat
     }
 }
 
-/// Applies `delta` to some columns of the feedback, and finds the largest of each eight elements while they are at hand.
-#[inline(always)]
-fn accumulate(compact: impl Compact, work: &mut BandWork<'_>, columns: Range<usize>, maxima: &mut Vec<u32>) {
-    let (rows, pieces) = (work.band.rows, columns.len() / ROW);
-    maxima.resize(pieces * rows * GROUPS, 0);
-    for row in 0..rows {
-        let first = row * work.band.columns;
-        let (mut start, end) = (first + columns.start, first + columns.end);
-        for maxima in maxima.as_chunks_mut().0.iter_mut().skip(row).step_by(rows) {
-            if let Some(piece) = accumulate_piece(work, start, ROW).first_chunk() {
-                *maxima = compact.maxima(piece);
-            }
-            start += ROW;
-        }
-        accumulate_piece(work, start, end - start);
-    }
-}
-
 /// Rows between what is computed and what is asked for.
 const ROWS_AHEAD: usize = 4;
 
-/// The same for a piece of a row; what is some rows behind it is asked for.
+/// Applies `delta` to some columns of the feedback, and finds the largest of each eight elements while they are at hand.
 #[inline(always)]
-fn accumulate_piece<'a>(work: &'a mut BandWork<'_>, start: usize, length: usize) -> &'a [f32] {
-    let ahead = start + ROWS_AHEAD * work.band.columns;
-    prefetch_any(work.feedback, ahead, length);
-    let feedback = &mut work.feedback[start..][..length];
-    if let Some(Delta { before, after, decay }) = work.delta {
-        prefetch_any(before, ahead, length);
-        prefetch_any(after, ahead, length);
-        let steps = before[start..][..length].iter().zip(&after[start..][..length]);
-        for (e, (before, after)) in feedback.iter_mut().zip(steps) {
-            *e = decay * *e + (before - after);
+fn accumulate(compact: impl Compact, work: &mut BandWork<'_>, columns: Range<usize>, maxima: &mut Vec<u32>) {
+    let (rows, stride) = (work.band.rows, work.band.columns);
+    maxima.resize(columns.len() / ROW * rows * GROUPS, 0);
+    let maxima = maxima.as_chunks_mut().0;
+    for row in 0..rows {
+        let range = row * stride + columns.start..row * stride + columns.end;
+        let feedback = &mut work.feedback[range.clone()];
+        let mut largest = |piece: usize, values: &[f32; ROW]| maxima[piece * rows + row] = compact.maxima(values);
+        match work.delta {
+            Some(delta) => delta.of(range).apply(feedback, ROWS_AHEAD * stride, largest),
+            None => feedback.as_chunks().0.iter().enumerate().for_each(|(piece, values)| {
+                prefetch_any(values, ROWS_AHEAD * stride, ROW);
+                largest(piece, values);
+            }),
         }
     }
-    feedback
 }
 
 /// The elements of a chunk as they lie in a panel, if they are such as selection wants, and if all values are usable.
