@@ -17,8 +17,8 @@ pub(crate) use reading::{Queue, read_sections};
 pub(crate) use {
     ans::{LANES, Output, RAW_MAX, Round, SHARE_BITS, Slots, Stream, Zeros},
     model::{
-        Bounds, ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, MORE, Members, NUMBER, Step,
-        Tables, Targets, WALK_ROOM, Walk,
+        Bounds, ByClass, CLASSES, DISTANCE_BITS, Distances, FIELDS_ROOM, Field, Ground, Members, Step, Tables, Targets,
+        WALK_ROOM, Walk,
     },
 };
 

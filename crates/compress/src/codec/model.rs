@@ -33,7 +33,7 @@ pub(crate) use crate::codec::model::head::{Head, Shares};
 pub(crate) use crate::codec::model::marks::Marks;
 pub(crate) use crate::codec::model::marks::quotient;
 pub(crate) use crate::codec::model::path::Path;
-pub(crate) use crate::codec::model::plan::{Bounds, MORE, NUMBER, Step, Targets, plan};
+pub(crate) use crate::codec::model::plan::{Bounds, Step, Targets, plan};
 pub(crate) use crate::codec::model::{
     ground::{FIELDS_ROOM, Field, WALK_ROOM},
     marks::{ByClass, CLASSES, Members, Tables},

@@ -3,7 +3,7 @@
 //! Steps inside fields begin where a value was found, or behind segments that were passed over, and there is one step out of each field before that of
 //! the last value: all of them have their turns in the order of places, so that the number of each is known without the one before.
 
-use crate::codec::{Bounds, Ground, MORE, NUMBER, Step, Targets};
+use crate::codec::{Bounds, Ground, Step, Targets};
 use crate::kernel::Level;
 use crate::kernel::tables::LANE;
 use crate::kernel::vectors::{Job, Vectors};
@@ -45,9 +45,10 @@ pub(crate) struct Planned {
     fields: Vec<u32>,
 }
 
-/// Vectors go beyond the last value.
-const _: () = assert!(MORE > LANE);
+const NUMBER: u32 = Targets::NUMBER;
 const PLACE: u32 = (1 << NUMBER) - 1;
+const MORE: usize = Targets::MORE;
+const _: () = assert!(MORE > LANE, "a vector may begin at the last value, and is stored one place behind it");
 
 /// Puts the steps to all values of a chunk into rows, if there are such vectors and places; tells whether it was done.
 #[inline(always)]

@@ -51,11 +51,6 @@ impl Bounds {
     }
 }
 
-/// Where the number of a field begins: elements of a chunk have 16 bits, and octaves are at most 10.
-pub(crate) const NUMBER: u32 = 26;
-/// What vectors go beyond the last value.
-pub(crate) const MORE: usize = 17;
-
 /// More than there are fields, and than numbers of two classes.
 const ROOM: usize = 64;
 
@@ -65,11 +60,13 @@ pub(crate) struct Targets {
     /// In the order of indices, the classes of each value's column (from bit 3 on) and line, and its number among the elements of both.
     pub(crate) pairs: Vec<u8>,
     pub(crate) ranks: Vec<u16>,
-    /// The same numbers in the order of places; of each value where its field begins, with the number of the field from [`NUMBER`] on, and what is known
-    /// of it. There is room for [`MORE`].
+    /// How many values there are. What follows is of each in the order of places, and has room for [`Targets::MORE`]:
     pub(crate) count: usize,
+    /// the same numbers;
     pub(crate) sorted: Vec<u16>,
+    /// where its field begins, with the number of the field above ([`Targets::NUMBER`]);
     pub(crate) begins: Vec<u32>,
+    /// what is known of that field, as [`Bounds`].
     pub(crate) fields: Vec<u32>,
     /// How many fields there are; of each where it begins, and how many values there are before its end; and where the last one ends.
     pub(crate) used: usize,
@@ -96,6 +93,11 @@ impl Default for Targets {
 }
 
 impl Targets {
+    /// Where the number of a field begins: elements of a chunk have 16 bits, and octaves are at most 10.
+    pub(crate) const NUMBER: u32 = 26;
+    /// How far vectors go beyond the last value, at most.
+    pub(crate) const MORE: usize = 17;
+
     /// Finds the values of a chunk, whose indices rise, and puts them in order.
     #[inline(always)]
     pub(crate) fn find(&mut self, level: Level, ground: &Ground, walk: &Walk, indices: &[u16]) {
@@ -135,7 +137,7 @@ impl Targets {
             let start = place;
             place += field.len() << octaves;
             let bounds = Bounds(place << Bounds::END | (octaves - pair[1].octaves()) << Bounds::FINER | octaves);
-            known[field.pair() % ROOM] = [(number as u32) << NUMBER | start, bounds.0];
+            known[field.pair() % ROOM] = [(number as u32) << Targets::NUMBER | start, bounds.0];
             (self.starts[number], self.ends[number], self.bounds[number]) = (start, end, bounds);
         }
         self.starts[walk.used] = place;
@@ -152,10 +154,10 @@ impl Targets {
 
     fn grow(&mut self, count: usize) {
         self.count = count;
-        if self.sorted.len() < count + MORE {
-            self.sorted.resize(count + MORE, 0);
-            self.begins.resize(count + MORE, 0);
-            self.fields.resize(count + MORE, 0);
+        if self.sorted.len() < count + Targets::MORE {
+            self.sorted.resize(count + Targets::MORE, 0);
+            self.begins.resize(count + Targets::MORE, 0);
+            self.fields.resize(count + Targets::MORE, 0);
         }
     }
 }
