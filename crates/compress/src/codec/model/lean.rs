@@ -6,14 +6,17 @@ use crate::codec::model::fit::{BIT, log2, shares};
 use crate::codec::model::head::Head;
 use crate::codec::model::marks::Marks;
 
-/// Rounds in which lines and columns agree on their signs.
-const ROUNDS: usize = 4;
+/// Rounds in which lines and columns agree on their signs, and most of those in which they then decide which of them lean.
+const ROUNDS: usize = 1;
+const DECISIONS: usize = 8;
+/// A round that saves less than such a part more than the one before it is the last.
+const WORTH: i64 = 64;
 /// How many values are looked at first: half of them are to foretell the others.
-pub(super) const LOOKED_AT: usize = 4096;
+pub(super) const LOOKED_AT: usize = 1 << 14;
 /// Most that a leaning counts in a vote.
 const VOTE_MAX: i32 = 4;
-/// What a sign as expected costs until more is known, and what another does.
-const AGREE: (i64, i64) = (82, 594);
+/// Signs as expected, and others, until more is known.
+const SIGNS: [usize; 2] = [4, 1];
 
 /// One value: twice its line and twice its column, each with 1 added if it is negative.
 #[derive(Debug, Clone, Copy)]
@@ -41,19 +44,25 @@ pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
     for _ in 0..ROUNDS {
         votes.round(entries);
     }
-    let of_columns = votes.columns.iter().map(|[column, _]| column.signum()).collect::<Vec<_>>();
-    let lines = decide(marks.lines.len(), &of_columns, entries, |entry| (entry.column, entry.line));
-    let columns = decide(marks.columns.len(), &lines.leans, entries, |entry| (entry.line, entry.column));
-    let [agree, other] = columns.signs;
-    let strong = agree + other;
-    let cost = |seen: usize| (seen as i64) * (log2(strong) - log2(seen));
-    if cost(agree) + cost(other) + lines.cost + columns.cost + 3 * 8 * BIT >= strong as i64 * BIT {
+    let signs = votes.columns.iter().map(|[column, _]| column.signum()).collect();
+    let mut columns = Leans::new(signs);
+    let mut lines = Leans::new(vec![0; marks.lines.len()]);
+    let mut saved = i64::MIN / 2;
+    for _ in 0..DECISIONS {
+        lines.decide(&columns, entries, |entry| (entry.column, entry.line));
+        columns.decide(&lines, entries, |entry| (entry.line, entry.column));
+        let before = std::mem::replace(&mut saved, columns.saved() - lines.cost - columns.cost);
+        if saved - before < saved.abs() / WORTH {
+            break;
+        }
+    }
+    if saved <= 3 * 8 * BIT {
         return;
     }
     for (marks, leans) in [(&mut marks.lines, &lines.leans), (&mut marks.columns, &columns.leans)] {
         marks.iter_mut().zip(leans).for_each(|([_, mark], &lean)| *mark = lean.rem_euclid(3) as u8);
     }
-    [head.agree] = shares(&[agree, other]);
+    [head.agree] = shares(&columns.signs);
     (head.lines.leans, head.columns.leans) = (Some(lines.none), Some(columns.none));
 }
 
@@ -64,7 +73,6 @@ pub(super) fn is_foretold(sample: &[Entry], columns: usize) -> bool {
     let lines = sample.iter().map(|entry| entry.line as usize / 2 + 1).max().unwrap_or(0);
     let mut votes = Votes::new(lines, columns);
     votes.begin(some);
-    votes.round(some);
     votes.round(some);
     votes.foretell(&others[..some.len()])
 }
@@ -148,6 +156,20 @@ fn settle(sums: &mut Signed<i32>) {
     }
 }
 
+/// Bits of a sign as expected, and of another, in 256ths.
+struct Price {
+    agree: i64,
+    other: i64,
+}
+
+impl Price {
+    /// Where so many signs are as expected, and so many are not.
+    fn of([agree, other]: [usize; 2]) -> Price {
+        let all = log2(agree + other);
+        Price { agree: all - log2(agree), other: all - log2(other) }
+    }
+}
+
 /// How lines, or columns, lean.
 struct Leans {
     leans: Vec<i32>,
@@ -157,38 +179,54 @@ struct Leans {
     cost: i64,
     /// How many signs are as those that lean have it, and how many are not.
     signs: [usize; 2],
+    /// What it costs of one that does not lean, and of one that does.
+    sides: [i64; 2],
 }
 
-/// Decides for each line whether it leans and to which sign, by the signs that the columns would have its values have; or for each
-/// column by the lines.
-#[inline(always)]
-fn decide(number: usize, others: &[i32], entries: &[Entry], places: impl Fn(Entry) -> (u32, u32)) -> Leans {
-    // Signs are added up in the lower half, and their number in the upper.
-    let said = others.iter().map(|&lean| [i64::from(lean), -i64::from(lean)].map(|sign| sign + (sign.abs() << 32)));
-    let (said, mut sums) = (said.collect::<Vec<_>>(), vec![[0_i64; 2]; number]);
-    add_up(entries, &said, &mut sums, places);
-    let counts = sums.iter().map(|&[one, two]| {
-        let sum = i64::from((one + two) as i32);
-        let all = (one + two - sum) >> 32;
-        (sum, (all + sum.abs()) / 2, (all - sum.abs()) / 2)
-    });
-    let counts = counts.collect::<Vec<_>>();
-    let mut decided = Leans { leans: vec![0; number], none: 0, cost: 0, signs: [0; 2] };
-    let (mut sides, mut used) = ([BIT, BIT * 3 / 2], [0; 2]);
-    for _ in 0..2 {
-        (decided.signs, used) = ([0; 2], [0; 2]);
-        for (lean, &(sum, agree, other)) in decided.leans.iter_mut().zip(&counts) {
-            let leans = agree * AGREE.0 + other * AGREE.1 + sides[1] < (agree + other) * BIT + sides[0];
+impl Leans {
+    fn new(leans: Vec<i32>) -> Leans {
+        Leans { leans, none: 0, cost: 0, signs: SIGNS, sides: [BIT, BIT * 3 / 2] }
+    }
+
+    /// What is saved of the signs of those that lean.
+    fn saved(&self) -> i64 {
+        let [agree, other] = self.signs.map(|seen| seen as i64);
+        let price = Price::of(self.signs);
+        agree * (BIT - price.agree) + other * (BIT - price.other)
+    }
+
+    /// Decides for each line whether it leans and to which sign, by the signs that the columns would have its values have; or for each
+    /// column by the lines.
+    #[inline(always)]
+    fn decide(&mut self, others: &Leans, entries: &[Entry], places: impl Fn(Entry) -> (u32, u32)) {
+        // Signs are added up in the lower half, and their number in the upper.
+        let said =
+            others.leans.iter().map(|&lean| [lean, -lean].map(|sign| i64::from(sign) + (i64::from(sign.abs()) << 32)));
+        let (said, mut sums) = (said.collect::<Vec<_>>(), vec![[0_i64; 2]; self.leans.len()]);
+        add_up(entries, &said, &mut sums, places);
+        let price = Price::of(others.signs);
+        for _ in 0..2 {
+            self.settle(&sums, &price);
+        }
+    }
+
+    /// Decides by the sums of signs, and tells what follows.
+    fn settle(&mut self, sums: &[[i64; 2]], price: &Price) {
+        let (mut signs, mut used) = ([0; 2], [0; 2]);
+        for (lean, &[one, two]) in self.leans.iter_mut().zip(sums) {
+            let sum = i64::from((one + two) as i32);
+            let all = (one + two - sum) >> 32;
+            let (agree, other) = ((all + sum.abs()) / 2, (all - sum.abs()) / 2);
+            let leans = agree * price.agree + other * price.other + self.sides[1] < all * BIT + self.sides[0];
             *lean = if leans { sum.signum() as i32 } else { 0 };
             used[usize::from(*lean != 0)] += 1;
             if *lean != 0 {
-                decided.signs = [decided.signs[0] + agree as usize, decided.signs[1] + other as usize];
+                signs = [signs[0] + agree as usize, signs[1] + other as usize];
             }
         }
-        let cost = used.map(|used| log2(number) - log2(used));
-        sides = [cost[0], cost[1] + BIT];
+        let cost = used.map(|used| log2(self.leans.len()) - log2(used));
+        (self.signs, self.sides) = (signs, [cost[0], cost[1] + BIT]);
+        [self.none] = shares(&used);
+        self.cost = used[0] as i64 * self.sides[0] + used[1] as i64 * self.sides[1];
     }
-    [decided.none] = shares(&used);
-    decided.cost = used[0] as i64 * sides[0] + used[1] as i64 * sides[1];
-    decided
 }
