@@ -1,5 +1,6 @@
 """A second reader of payloads, written from docs/payload.md alone and in nothing but Python: it decodes the small payloads
-of payloads.txt and checks that the fixed and the entropy-coded ones carry the same values.
+of payloads.txt and checks that the fixed and the entropy-coded ones carry the same values. Of the one whose lines and columns
+have marks it makes the numbers again, and checks that their largest are in it.
 
 Usage: python decode.py
 """
@@ -8,7 +9,7 @@ import os
 import struct
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-EDGE, TOP_K, SHAPES = 8, 6, [(24, 16), (9,), (5, 12)]
+EDGE, TOP_K, SHAPES, SIDE = 8, 6, [(24, 16), (9,), (5, 12)], 216
 
 
 def f32(x):
@@ -313,11 +314,11 @@ def entropy(data, tensor, quantiser, levels):
     assert not code.words and all(state == 1 << 16 for state in code.states)
 
 
-def decode(data):
+def decode(data, shapes):
     version, coder, quantiser, zero, k = struct.unpack("<BBBBI", data[:8])
     assert (version, zero, k) == (4, 0, TOP_K)
-    tensors = [Tensor(shape) for shape in SHAPES]
-    lengths, rest, values = struct.unpack(f"<{len(SHAPES)}I", data[32 : 32 + 4 * len(SHAPES)]), data[32 + 4 * len(SHAPES) :], []
+    tensors, start = [Tensor(shape) for shape in shapes], 32 + 4 * len(shapes)
+    lengths, rest, values = struct.unpack(f"<{len(shapes)}I", data[32:start]), data[start:], []
     for tensor, size in zip(tensors, lengths):
         section, rest = rest[:size], rest[size:]
         levels = None
@@ -328,16 +329,55 @@ def decode(data):
     return values
 
 
+def gradient(seed, length):
+    """The numbers that are compressed: those of golden.rs."""
+    state, whole = (seed * 0x9E3779B97F4A7C15 | 1) % 2**64, 2**64
+
+    def uniform():
+        nonlocal state
+        state ^= state << 13 & whole - 1
+        state ^= state >> 7
+        state ^= state << 17 & whole - 1
+        return (state >> 40) / 2**24 - 0.5
+
+    return [f32(f32(uniform() * uniform()) * uniform()) for _ in range(length)]
+
+
+def uneven():
+    for place, value in enumerate(gradient(7, SIDE * SIDE)):
+        row, column = divmod(place, SIDE)
+        negative = value < 0 if place % 11 == 0 else (row % 5 < 2) != (column % 7 < 3)
+        yield abs(value) * (1 << row % 3) * (1 << column % 4) * (-1 if negative else 1)
+
+
+def check_marked(data):
+    values, tensor = list(uneven()), Tensor((SIDE, SIDE))
+    [chunks] = decode(data, [(SIDE, SIDE)])
+    blocks = [(*rows, *columns) for rows in tensor.bands for columns in tensor.across]
+    assert len(chunks) == len(blocks)
+    for (top, bottom, left, right), chunk in zip(blocks, chunks):
+        block = [values[row * SIDE + column] for row in range(top, bottom) for column in range(left, right)]
+        largest = sorted(range(len(block)), key=lambda index: (-abs(block[index]), index))[: kept(len(block))]
+        assert [index for index, _ in chunk] == sorted(largest)
+        levels = {abs(value) for _, value in chunk}
+        for index, value in chunk:
+            distance = abs(value - block[index])
+            assert all(distance <= abs(level - abs(block[index])) * 1.0001 for level in levels)
+    print(f"TwoLevels, Entropy: {len(data)} bytes, {sum(map(len, chunks))} values, lines and columns with marks")
+
+
 def main():
     payloads = {}
     for row in open(os.path.join(HERE, "payloads.txt")):
         quantiser, coder, size, *content = row.split()
         if size == "small":
             payloads[quantiser, coder] = bytes.fromhex(content[0])
+        if size == "marked":
+            check_marked(bytes.fromhex(content[0]))
     for (quantiser, coder), data in payloads.items():
-        assert decode(data) == decode(payloads[quantiser, "Fixed"]), quantiser
-        selected = sum(len(chunk) for tensor in decode(data) for chunk in tensor)
-        print(f"{quantiser}, {coder}: {len(data)} bytes, {selected} values")
+        values = decode(data, SHAPES)
+        assert values == decode(payloads[quantiser, "Fixed"], SHAPES), quantiser
+        print(f"{quantiser}, {coder}: {len(data)} bytes, {sum(len(chunk) for tensor in values for chunk in tensor)} values")
 
 
 if __name__ == "__main__":
