@@ -87,11 +87,11 @@ impl Values<'_> {
             if entries.len() >= least {
                 return;
             }
-            for (&index, code) in indices.iter().zip(codes) {
+            entries.extend(indices.iter().zip(codes).map(|(&index, code)| {
                 let line = cut.line_of(index);
                 let column = cut.base + usize::from(index) - line * cut.length;
-                entries.push(Entry::new(first + line, column, code & 1));
-            }
+                Entry::new(first + line, column, code & 1)
+            }));
         }
     }
 }

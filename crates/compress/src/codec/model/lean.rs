@@ -140,7 +140,7 @@ impl Votes {
         for entry in entries {
             let own = self.columns.as_flattened()[entry.column as usize];
             let [one, two] = self.lines[entry.line as usize >> 1];
-            let told = (one + two - own).signum() * own.signum();
+            let told = (one + two - own) * own;
             right += usize::from(told > 0);
             wrong += usize::from(told < 0);
         }
