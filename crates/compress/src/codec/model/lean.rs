@@ -6,9 +6,8 @@ use crate::codec::model::fit::{BIT, log2, shares};
 use crate::codec::model::head::Head;
 use crate::codec::model::marks::Marks;
 
-/// Rounds in which lines and columns agree on their signs, and most of those in which they then decide which of them lean.
-const ROUNDS: usize = 1;
-const DECISIONS: usize = 8;
+/// Most rounds in which lines and columns decide which of them lean.
+const ROUNDS: usize = 8;
 /// A round that saves less than such a part more than the one before it is the last.
 const WORTH: i64 = 64;
 /// How many values are looked at first: half of them are to foretell the others.
@@ -41,14 +40,12 @@ type Signed<T> = Vec<[T; 2]>;
 pub(crate) fn lean(entries: &[Entry], head: &mut Head, marks: &mut Marks) {
     let mut votes = Votes::new(marks.lines.len(), marks.columns.len());
     votes.begin(entries);
-    for _ in 0..ROUNDS {
-        votes.round(entries);
-    }
+    votes.round(entries);
     let signs = votes.columns.iter().map(|[column, _]| column.signum()).collect();
     let mut columns = Leans::new(signs);
     let mut lines = Leans::new(vec![0; marks.lines.len()]);
     let mut saved = i64::MIN / 2;
-    for _ in 0..DECISIONS {
+    for _ in 0..ROUNDS {
         lines.decide(&columns, entries, |entry| (entry.column, entry.line));
         columns.decide(&lines, entries, |entry| (entry.line, entry.column));
         let before = std::mem::replace(&mut saved, columns.saved() - lines.cost - columns.cost);
