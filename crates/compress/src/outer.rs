@@ -183,17 +183,17 @@ pub(crate) type Sum = [f32; 2];
 pub(crate) struct Sums(Box<Aligned>);
 
 #[repr(align(64))]
-struct Aligned([Sum; PANEL + EVERY_INDEX]);
+struct Aligned([Sum; PANEL_MAX + EVERY_INDEX]);
 
-/// Elements of a panel, of which all sums are added up before any parameter is stepped; or it is a single larger chunk.
-const PANEL: usize = 1 << 14;
+/// Most elements of a panel, unless it is a single larger chunk.
+pub(crate) const PANEL_MAX: usize = 1 << 14;
 /// A sum for every index.
 pub(crate) type EverySum = [Sum; EVERY_INDEX];
 const EVERY_INDEX: usize = 1 << u16::BITS;
 
 impl Default for Sums {
     fn default() -> Sums {
-        Sums(Box::new(Aligned([[0.0; 2]; PANEL + EVERY_INDEX])))
+        Sums(Box::new(Aligned([[0.0; 2]; PANEL_MAX + EVERY_INDEX])))
     }
 }
 
@@ -278,6 +278,9 @@ struct Sent<'a> {
 
 /// What is done to sums and parameters: as every machine does it, or with the instructions of a level.
 pub(crate) trait Arithmetic: Copy {
+    /// Elements of a panel, of which all sums are added up before any parameter is stepped: a chunk, whose sums fill a first cache.
+    const PANEL: usize = 1 << 12;
+
     /// Adds what a peer sent of a chunk, times its coefficient, and its weight.
     #[inline(always)]
     fn add(self, run: Run<'_>, [coefficient, weight]: [f32; 2], sums: &mut EverySum) {
@@ -298,10 +301,10 @@ impl Arithmetic for Plain {}
 
 /// Steps the parameters of a band. Compiled once for each level of vector instructions, hence inlined.
 #[inline(always)]
-pub(crate) fn step_band(arithmetic: impl Arithmetic, work: StepWork<'_>, sums: &mut Sums) {
+pub(crate) fn step_band<A: Arithmetic>(arithmetic: A, work: StepWork<'_>, sums: &mut Sums) {
     let StepWork { step, all, slice } = work;
     let (sent, divisor) = (step.sent(), Divisor::new(all, step.peers));
-    for panel in step.band.panels(PANEL) {
+    for panel in step.band.panels(A::PANEL) {
         let first = step.band.block(panel.start).start;
         let elements_before = |chunk: usize| step.band.rows * (step.band.block(chunk).start - first);
         let mut plain = divisor.plain;

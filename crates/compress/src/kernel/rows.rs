@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use crate::kernel::sums;
 use crate::kernel::tables::{EIGHT, LANE};
 use crate::kernel::{Avx2, Avx512};
-use crate::outer::{Arithmetic, COUNT_MAX, Divisor, EverySum, Sum};
+use crate::outer::{Arithmetic, COUNT_MAX, Divisor, EverySum, PANEL_MAX, Sum};
 use crate::section::Run;
 
 impl Arithmetic for Avx2 {
@@ -23,6 +23,9 @@ impl Arithmetic for Avx2 {
 }
 
 impl Arithmetic for Avx512 {
+    /// On an Intel machine whose first cache holds the sums of a chunk and a half.
+    const PANEL: usize = PANEL_MAX;
+
     #[inline(always)]
     fn add(self, run: Run<'_>, factors: [f32; 2], all: &mut EverySum) {
         // Proof of the one is proof of the other.
