@@ -15,7 +15,7 @@ fn payload(layout: &Layout, settings: Settings, mut values: Vec<f32>) -> Vec<u8>
     bytes
 }
 
-/// Rows and columns of three strengths, and signs that but for each eleventh are the product of those of row and column.
+/// Rows of three strengths and columns of four, and signs that but for each eleventh are the product of those of row and column.
 fn uneven(side: usize) -> Vec<f32> {
     let uneven = |(place, value): (usize, f32)| {
         let (row, column) = (place / side, place % side);

@@ -355,6 +355,7 @@ def check_marked(data):
     [chunks] = decode(data, [(SIDE, SIDE)])
     blocks = [(*rows, *columns) for rows in tensor.bands for columns in tensor.across]
     assert len(chunks) == len(blocks)
+    moved = 0
     for (top, bottom, left, right), chunk in zip(blocks, chunks):
         block = [values[row * SIDE + column] for row in range(top, bottom) for column in range(left, right)]
         largest = sorted(range(len(block)), key=lambda index: (-abs(block[index]), index))[: kept(len(block))]
@@ -363,6 +364,10 @@ def check_marked(data):
         for index, value in chunk:
             distance = abs(value - block[index])
             assert all(distance <= abs(level - abs(block[index])) * 1.0001 for level in levels)
+        # Levels are means, to half a step of a scale; but where that moved the border between them past a value.
+        found, sent = (sum(map(abs, numbers)) for numbers in ([value for _, value in chunk], [block[index] for index in largest]))
+        moved += abs(found - sent) > sent / 32
+    assert moved <= len(blocks) // 50, moved
     print(f"TwoLevels, Entropy: {len(data)} bytes, {sum(map(len, chunks))} values, lines and columns with marks")
 
 

@@ -23,7 +23,7 @@ impl Arithmetic for Avx2 {
 }
 
 impl Arithmetic for Avx512 {
-    /// On an Intel machine whose first cache holds the sums of a chunk and a half.
+    /// Four chunks: as was best on an Intel machine, whose first cache holds the sums of a chunk and a half.
     const PANEL: usize = PANEL_MAX;
 
     #[inline(always)]
